@@ -1,0 +1,70 @@
+"""Settings of the backbone: which DINO model, which blocks are read, what in it may learn."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from dinotune.config.base import Count, Integer, PositiveFloat, Section, Switch
+
+
+class TrainableStage(Section):
+    """From one epoch on, these blocks of the backbone learn."""
+
+    blocks: Annotated[int, Field(strict=True, ge=1)] | tuple[Integer, ...] | Literal["all"]
+    """A number k for the last k blocks, a list of 0-based block numbers (negative ones count from the end), or `all`, which adds the patch embedding, tokens and positions. The final norm learns with any of them."""
+    from_epoch: Annotated[int, Field(strict=True, ge=0)] = 0
+    """First epoch (0-based) in which these blocks learn."""
+    learning_rate: PositiveFloat | None = None
+    """Learning rate of these parameters; none takes `training.learning_rate`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_blocks(cls, value: Any) -> Any:
+        return {"blocks": value} if isinstance(value, int | str) else value
+
+
+class TinyShape(Section):
+    """Shape of the `tiny-…` backbones with random weights; other backbones ignore none of it: they refuse it."""
+
+    width: Count = 64
+    """Channels of the tokens (of the first stage for ConvNeXt); a multiple of 32."""
+    depth: Count = 4
+    """Number of blocks (for ConvNeXt one per stage, so 4)."""
+    patch_size: Count = 16
+    """Side of a patch in pixels (ViT only)."""
+    image_size: Count = 224
+    """Side in pixels of the square grid that learned positions are stored for (DINOv2 only)."""
+
+
+def _stages(value: Any) -> Any:
+    if value in (None, "none", 0):
+        return []
+    return value if isinstance(value, list) and all(isinstance(v, dict | TrainableStage) for v in value) else [value]
+
+
+class Backbone(Section):
+    """Which DINO backbone produces the features, which blocks are read, and what in it learns."""
+
+    id: str = "facebook/dinov2-with-registers-small"
+    """Hub id (`facebook/…`, `timm/…`), snapshot folder, weight file (`.pth`, `.safetensors`), or `tiny-dinov2`, `tiny-dinov2-reg`, `tiny-dinov3`, `tiny-convnext` for random weights."""
+    blocks: Annotated[tuple[Integer, ...], Field(min_length=1)] | Literal["last", "quarters"] = "last"
+    """The taps: 0-based block numbers whose output the head reads; negative ones count from the end. `last` is the last block, `quarters` the last block of each quarter of the depth. ConvNeXt takes stage ends only."""
+    tap_norm: Literal["final_norm", "batch_norm", "none"] = "final_norm"
+    """Norm of the taps before the last block: the backbone's final LayerNorm, a learned BatchNorm per tap, or none. The last block always goes through the final LayerNorm."""
+    trainable: Annotated[tuple[TrainableStage, ...], BeforeValidator(_stages)] = ()
+    """What learns in the backbone and from which epoch: empty (frozen), a stage, or a list of stages."""
+    rope_jitter: Switch = False
+    """Let a DINOv3 backbone that learns rescale its RoPE coordinates at random while training, as in pretraining."""
+    tiny: TinyShape | None = None
+    """Shape of a `tiny-…` backbone; none takes the defaults."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_id(cls, value: Any) -> Any:
+        return {"id": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _tiny_shape_needs_tiny_id(self) -> "Backbone":
+        if self.tiny is not None and not self.id.startswith("tiny-"):
+            raise ValueError(f'tiny: only `tiny-…` backbones take a shape, id is "{self.id}"; remove `tiny`')
+        return self

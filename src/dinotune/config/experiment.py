@@ -1,0 +1,36 @@
+"""Experiment: every setting of a run on one page."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dinotune.config.adapter import Adapter, Frozen
+from dinotune.config.backbone import Backbone
+from dinotune.config.base import Section
+from dinotune.config.data import Data
+from dinotune.config.evaluation import Evaluation
+from dinotune.config.head import FasterRcnn, Head
+from dinotune.config.training import Training
+
+
+class Experiment(Section):
+    """Backbone, adapter, head, data and training of one run; `experiment.yaml` holds it resolved."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "experiment"
+    """Name of the run folder, before date and time."""
+    seed: Annotated[int, Field(strict=True, ge=0)] = 0
+    """Seed of every random draw."""
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    """Where to compute; `auto` takes CUDA, then MPS, then the CPU, and says which."""
+    backbone: Backbone = Backbone()
+    """DINO backbone."""
+    adapter: Adapter = Frozen()
+    """What small part learns inside the backbone."""
+    head: Head = FasterRcnn()
+    """From features to predictions."""
+    data: Data = Data()
+    """Pictures and annotations."""
+    training: Training = Training()
+    """Optimisation."""
+    evaluation: Evaluation = Evaluation()
+    """Measurement."""

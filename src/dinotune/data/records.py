@@ -1,0 +1,126 @@
+"""Records: one data set split as plain numpy columns, safe for fork, spawn and forkserver.
+
+Readers make it, writers and loaders take it; it never holds a Python object per box.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from dinotune.errors import DataError
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Class names in order of their 0-based index, and the ids the data set gave them."""
+
+    names: tuple[str, ...]
+    ids: tuple[int, ...]
+    """Original category ids (COCO's are sparse); 1..n for formats without ids."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index_of_id(self, original: int) -> int:
+        """0-based index of an original id; KeyError for an unknown one (never class 0)."""
+        return {original_id: index for index, original_id in enumerate(self.ids)}[original]
+
+    def index_of_name(self, name: str) -> int:
+        """0-based index of a class name; KeyError for an unknown one."""
+        return {known: index for index, known in enumerate(self.names)}[name]
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One picture of a split. Boxes are absolute xyxy pixels of the picture as annotated."""
+
+    path: Path
+    image_id: int
+    height: int
+    width: int
+    boxes: Float64[np.ndarray, "objects 4"]
+    labels: Int64[np.ndarray, "objects"]
+    crowd: Bool[np.ndarray, "objects"]
+    areas: Float64[np.ndarray, "objects"]
+
+
+@dataclass(frozen=True)
+class Records:
+    """All pictures of one split with their boxes; box rows of image i are offsets[i]:offsets[i+1]."""
+
+    name: str
+    """Where this came from, for messages: `bccd train`."""
+    labels: LabelSet
+    paths: np.ndarray
+    """Picture files, as str."""
+    image_ids: Int64[np.ndarray, "images"]
+    """Original ids (COCO), or 1..n in listed order."""
+    sizes_hw: Int64[np.ndarray, "images 2"]
+    """Height and width as annotated (after EXIF rotation where the annotation was made so)."""
+    offsets: Int64[np.ndarray, "images+1"]
+    boxes: Float64[np.ndarray, "objects 4"]
+    """Absolute xyxy pixels of the picture."""
+    box_labels: Int64[np.ndarray, "objects"]
+    crowd: Bool[np.ndarray, "objects"]
+    """Ignore regions: no training targets, excluded in evaluation."""
+    areas: Float64[np.ndarray, "objects"]
+    """Area in square pixels that COCO's size classes use (of the mask where the data set has one)."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> ImageRecord:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        rows = slice(self.offsets[index], self.offsets[index + 1])
+        height, width = self.sizes_hw[index]
+        return ImageRecord(
+            path=Path(str(self.paths[index])),
+            image_id=int(self.image_ids[index]),
+            height=int(height),
+            width=int(width),
+            boxes=self.boxes[rows],
+            labels=self.box_labels[rows],
+            crowd=self.crowd[rows],
+            areas=self.areas[rows],
+        )
+
+    def select(self, indices: Int64[np.ndarray, "chosen"]) -> Self:
+        """The same data set with only these images, in this order."""
+        counts = np.diff(self.offsets)[indices]
+        rows = np.concatenate(
+            [np.arange(self.offsets[i], self.offsets[i + 1]) for i in indices] or [np.empty(0, np.int64)]
+        ).astype(np.int64)
+        return replace(
+            self,
+            paths=self.paths[indices],
+            image_ids=self.image_ids[indices],
+            sizes_hw=self.sizes_hw[indices],
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            boxes=self.boxes[rows],
+            box_labels=self.box_labels[rows],
+            crowd=self.crowd[rows],
+            areas=self.areas[rows],
+        )
+
+    @classmethod
+    def from_images(cls, name: str, labels: LabelSet, images: list[ImageRecord]) -> Self:
+        """Columns from single images, as readers build them."""
+        if not images:
+            raise DataError(f"{name}: no pictures; an empty split cannot be used")
+        counts = [len(image.boxes) for image in images]
+        return cls(
+            name=name,
+            labels=labels,
+            paths=np.array([str(image.path) for image in images]),
+            image_ids=np.array([image.image_id for image in images], np.int64),
+            sizes_hw=np.array([(image.height, image.width) for image in images], np.int64),
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            boxes=np.concatenate([image.boxes for image in images]).reshape(-1, 4).astype(np.float64),
+            box_labels=np.concatenate([image.labels for image in images]).astype(np.int64),
+            crowd=np.concatenate([image.crowd for image in images]).astype(np.bool_),
+            areas=np.concatenate([image.areas for image in images]).astype(np.float64),
+        )

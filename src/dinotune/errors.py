@@ -1,0 +1,20 @@
+"""The one error a user sees: what is wrong, where, and the value that would work."""
+
+
+class DinotuneError(Exception):
+    """A mistake in settings, data, weights or surroundings that the user can mend.
+
+    The command line prints the message without a traceback and exits with 1 (2 for settings).
+    """
+
+
+class SettingsError(DinotuneError):
+    """One or more settings are wrong; the message lists all of them."""
+
+
+class DataError(DinotuneError):
+    """A data set, an annotation file or a picture cannot be used as it is."""
+
+
+class WeightsError(DinotuneError):
+    """Backbone weights cannot be found, reached or loaded completely."""

@@ -1,0 +1,76 @@
+"""The three values that travel: Features, Targets, Predictions; and the Losses that teach.
+
+One box convention: absolute ``xyxy`` pixels of the network input (or, where a docstring says so,
+of the picture). Box edges are continuous coordinates: a box over the whole picture is (0, 0, w, h).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a backbone gives for a batch of images of one size."""
+
+    maps: tuple[Float[Tensor, "batch _channels _h _w"], ...]
+    """One feature map per tap, shallowest first."""
+    strides: tuple[int, ...]
+    """Pixels of the network input per cell of each map."""
+    cls: Float[Tensor, "batch channels"]
+    """The CLS token after the final norm (for ConvNeXt: LayerNorm of the mean over the last map)."""
+    prefix: tuple[Float[Tensor, "batch _tokens _channels"], ...]
+    """Prefix tokens (CLS first, then registers) of each tap, normed like its map; none for ConvNeXt."""
+    image_hw: tuple[int, int]
+    """Height and width of the network input in pixels."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Ground truth of a batch, in pixels of the network input. Images without objects are normal."""
+
+    boxes: tuple[Float[Tensor, "_objects 4"], ...]
+    """Absolute xyxy boxes per image."""
+    labels: tuple[Int64[Tensor, "_objects"], ...]
+    """0-based class indices per image."""
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Self:
+        """The same targets on another device."""
+        return type(self)(
+            boxes=tuple(b.to(device, non_blocking=non_blocking) for b in self.boxes),
+            labels=tuple(label.to(device, non_blocking=non_blocking) for label in self.labels),
+        )
+
+
+@dataclass(frozen=True)
+class Detections:
+    """K detection slots per image, best score first; score 0 and label -1 mean an empty slot."""
+
+    boxes: Float[Tensor, "batch slots 4"]
+    """Absolute xyxy boxes in pixels of the network input."""
+    scores: Float[Tensor, "batch slots"]
+    """Confidence in [0, 1]."""
+    labels: Int64[Tensor, "batch slots"]
+    """0-based class indices."""
+
+
+Predictions = Detections
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weighted loss terms of one batch by name (``loss_…``)."""
+
+    terms: Mapping[str, Float[Tensor, ""]]
+
+    @property
+    def total(self) -> Float[Tensor, ""]:
+        """Sum of all terms: what `backward` starts from."""
+        return torch.stack(list(self.terms.values())).sum()
