@@ -20,7 +20,7 @@ class TrainableStage(Section):
     @model_validator(mode="before")
     @classmethod
     def _from_blocks(cls, value: Any) -> Any:
-        return {"blocks": value} if isinstance(value, int | str) else value
+        return {"blocks": value} if isinstance(value, int | str | list | tuple) else value
 
 
 class TinyShape(Section):
@@ -36,10 +36,11 @@ class TinyShape(Section):
     """Side in pixels of the square grid that learned positions are stored for (DINOv2 only)."""
 
 
-def _stages(value: Any) -> Any:
-    if value in (None, "none", 0):
-        return []
-    return value if isinstance(value, list) and all(isinstance(v, dict | TrainableStage) for v in value) else [value]
+def _as_stages(value: Any) -> Any:
+    if value in (None, "none", 0, (), []):
+        return ()
+    stages = isinstance(value, list | tuple) and not all(isinstance(number, int) for number in value)
+    return value if stages else [value]
 
 
 class Backbone(Section):
@@ -51,7 +52,7 @@ class Backbone(Section):
     """The taps: 0-based block numbers whose output the head reads; negative ones count from the end. `last` is the last block, `quarters` the last block of each quarter of the depth. ConvNeXt takes stage ends only."""
     tap_norm: Literal["final_norm", "batch_norm", "none"] = "final_norm"
     """Norm of the taps before the last block: the backbone's final LayerNorm, a learned BatchNorm per tap, or none. The last block always goes through the final LayerNorm."""
-    trainable: Annotated[tuple[TrainableStage, ...], BeforeValidator(_stages)] = ()
+    trainable: Annotated[tuple[TrainableStage, ...], BeforeValidator(_as_stages)] = ()
     """What learns in the backbone and from which epoch: empty (frozen), a stage, or a list of stages."""
     rope_jitter: Switch = False
     """Let a DINOv3 backbone that learns rescale its RoPE coordinates at random while training, as in pretraining."""
