@@ -1,5 +1,6 @@
 """Settings of the backbone: which DINO model, which blocks are read, what in it may learn."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -17,9 +18,9 @@ class TrainableStage(Section):
     learning_rate: PositiveFloat | None = None
     """Learning rate of these parameters; none takes `training.learning_rate`."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _from_blocks(cls, value: Any) -> Any:
+    def expand(cls, value: Any) -> Any:
+        """A number, a list or `all` stands for `blocks`."""
         return {"blocks": value} if isinstance(value, int | str | list | tuple) else value
 
 
@@ -59,10 +60,17 @@ class Backbone(Section):
     tiny: TinyShape | None = None
     """Shape of a `tiny-…` backbone; none takes the defaults."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _from_id(cls, value: Any) -> Any:
+    def expand(cls, value: Any) -> Any:
+        """A text stands for `id`."""
         return {"id": value} if isinstance(value, str) else value
+
+    @classmethod
+    def outdated(cls, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+        """The shape of a tiny backbone goes when another kind of backbone comes."""
+        comes = new.get("id", "tiny-")
+        leaves = isinstance(comes, str) and not comes.startswith("tiny-")
+        return ("tiny",) if leaves and old.get("tiny") is not None and "tiny" not in new else ()
 
     @model_validator(mode="after")
     def _tiny_shape_needs_tiny_id(self) -> "Backbone":

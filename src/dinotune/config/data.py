@@ -1,19 +1,20 @@
 """Settings of the data: where it lies, how it is split, resized and augmented."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from dinotune.config.base import Count, Integer, PositiveFloat, Section, Share
+from dinotune.config.base import Count, Integer, PositiveFloat, Section, Share, UserPath
 
 
 class Split(Section):
     """Explicit place of one split, beside or instead of `data.root`, and how much of it is used."""
 
-    images: Path | None = None
+    images: UserPath | None = None
     """Folder of the pictures; none takes the format's usual folder below `data.root`."""
-    annotations: Path | None = None
+    annotations: UserPath | None = None
     """Annotation file (COCO) or folder (Pascal VOC); none takes the format's usual place below `data.root`."""
     limit: Count | None = None
     """Use only this many pictures, drawn with `seed` among those that have boxes."""
@@ -35,9 +36,9 @@ class Augmentation(Section):
     photometric: Share = 0.5
     """Strength of the changes of brightness, contrast, saturation and hue; 0 turns them off."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _from_switch(cls, value: Any) -> Any:
+    def expand(cls, value: Any) -> Any:
+        """`none` turns every change off."""
         if value in (None, "none", False):
             return {"flip": 0, "scale_jitter": (1, 1), "crop": 0, "photometric": 0}
         return value
@@ -52,10 +53,15 @@ class Augmentation(Section):
         return self
 
 
+def _get(tree: Mapping[str, Any], section: str, key: str) -> Any:
+    inner = tree.get(section)
+    return inner.get(key) if isinstance(inner, Mapping) else None
+
+
 class Data(Section):
     """Where pictures and annotations lie, and how they reach the network."""
 
-    root: Path | None = None
+    root: UserPath | None = None
     """Folder of the data set."""
     format: Literal["auto", "coco", "voc"] = "auto"
     """Annotation format; `auto` looks at the folder."""
@@ -80,7 +86,15 @@ class Data(Section):
     max_corrupt: Integer = 10
     """Pictures that may turn out unreadable while training before it stops; each is named."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _from_root(cls, value: Any) -> Any:
+    def expand(cls, value: Any) -> Any:
+        """A path stands for `root`."""
         return {"root": value} if isinstance(value, str | Path) else value
+
+    @classmethod
+    def outdated(cls, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+        """Explicit paths of the splits go when another root comes; limits stay."""
+        if new.get("root") in (None, old.get("root")):
+            return ()
+        pairs = [(split, key) for split in ("train", "val", "test") for key in ("images", "annotations")]
+        return tuple(f"{s}.{k}" for s, k in pairs if _get(old, s, k) is not None and _get(new, s, k) is None)

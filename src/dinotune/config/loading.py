@@ -1,0 +1,97 @@
+"""Recipe or file, modifiers, environment and key=value -> Experiment, or an error that helps.
+
+Later sources win. Everything wrong is reported at once.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from dinotune.config.experiment import Experiment
+from dinotune.config.merging import Merger, Tree, default_kinds
+from dinotune.config.overrides import command_layer, environment_layer
+from dinotune.config.problems import explain
+from dinotune.config.recipes import experiment_layers, modifier_layer
+from dinotune.config.yaml_file import Layer
+from dinotune.errors import SettingsError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An experiment, and what a user should know about how it came about (drops, environment variables)."""
+
+    experiment: Experiment
+    notes: tuple[str, ...]
+
+
+def load_experiment(
+    source: str | Path,
+    modifiers: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> Loaded:
+    """Read, merge and check the settings of a run.
+
+    Args:
+        source: Name of a recipe that comes with the package, or a YAML file (which may start from a recipe: `base: NAME`).
+        modifiers: Names or files, merged over the experiment in this order.
+        overrides: ``key=value`` words, the strongest of all.
+        environ: Where variables such as ``DINOTUNE__TRAINING__EPOCHS=3`` are looked up.
+
+    Raises:
+        SettingsError: Everything that is wrong, a line each: place, wrong value, nearest right one.
+    """
+    problems: list[str] = []
+    experiment = _attempt(lambda: experiment_layers(source), problems) or []
+    changes = [_attempt(lambda name=name: modifier_layer(name), problems) for name in modifiers]  # type: ignore[misc]
+    from_environment = _attempt(lambda: environment_layer(environ), problems)
+    commands = _attempt(lambda: command_layer(overrides), problems)
+    _stop_on(problems)
+    environment, notes = from_environment or (Layer({}, {}), [])
+    later = [layer for layer in (*changes, environment, commands) if layer is not None]
+    return _checked([*experiment, *later], notes)
+
+
+def _checked(layers: Sequence[Layer], notes: Sequence[str]) -> Loaded:
+    merger = Merger()
+    tree: Tree = default_kinds()
+    for layer in layers:
+        tree = merger.merge(tree, layer.tree)
+    try:
+        experiment = Experiment.model_validate(tree)
+    except ValidationError as error:
+        raise SettingsError("\n".join(explain(error, tree, _place_finder(layers)))) from error
+    return Loaded(experiment, (*notes, *merger.notes))
+
+
+def _place_finder(layers: Sequence[Layer]) -> Callable[[Sequence[str | int]], str]:
+    def place_of(path: Sequence[str | int]) -> str:
+        for length in range(len(path), 0, -1):
+            written = tuple(str(part) for part in path[:length])
+            unnumbered = tuple(part for part in path[:length] if isinstance(part, str))
+            for layer in reversed(layers):
+                for words in (written, unnumbered):
+                    if words in layer.places:
+                        return layer.places[words]
+        return ""
+
+    return place_of
+
+
+def _attempt(action: Callable[[], T], problems: list[str]) -> T | None:
+    try:
+        return action()
+    except SettingsError as error:
+        problems.append(str(error))
+        return None
+
+
+def _stop_on(problems: Sequence[str]) -> None:
+    if problems:
+        raise SettingsError("\n".join(problems))

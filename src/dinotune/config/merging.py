@@ -1,0 +1,108 @@
+"""Merges raw settings: sections key by key, everything else by replacement.
+
+A new kind drops the old kind's keys: they would mean nothing to it. What was dropped is said.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from dinotune.config.base import Section
+from dinotune.config.experiment import Experiment
+from dinotune.config.fields import sections, short_form, stage_section
+from dinotune.errors import SettingsError
+
+Tree = dict[str, Any]
+
+
+class Merger:
+    """Merges layers of raw settings and collects what was dropped on the way in `notes`.
+
+    Args:
+        drop: Drop keys that the newer layer makes meaningless; not wanted within one layer, where order says nothing.
+    """
+
+    def __init__(self, *, drop: bool = True) -> None:
+        self.notes: list[str] = []
+        self._drop = drop
+
+    def merge(
+        self,
+        old: Mapping[str, Any],
+        new: Mapping[str, Any],
+        section: type[Section] = Experiment,
+        path: tuple[str, ...] = (),
+    ) -> Tree:
+        """`new` over `old`; both hold settings of `section`, which stands at `path`.
+
+        Raises:
+            SettingsError: Keys are given for one stage where there are several.
+        """
+        merged = self._without_outdated(old, new, section, path)
+        for key, value in new.items():
+            field = section.model_fields.get(key)
+            merged[key] = value if field is None else self._merge_field(field, merged.get(key), value, (*path, key))
+        return merged
+
+    def _merge_field(self, field: FieldInfo, old: Any, new: Any, path: tuple[str, ...]) -> Any:
+        if stage_section(field):
+            return self._merge_stage(field, old, new, path)
+        new = short_form(field, new)
+        found = sections(field)
+        if not found or not isinstance(new, Mapping):
+            return new
+        old = short_form(field, old)
+        old = old if isinstance(old, Mapping) else {}
+        if None in found:
+            return self.merge(old, new, found[None], path)
+        kind = new.get("kind", old.get("kind"))
+        if self._drop and old.get("kind") not in (None, kind):
+            self._note_drop(path, f"{old['kind']} -> {kind}", [key for key in old if key != "kind"])
+            old = {}
+        section = found.get(kind) if isinstance(kind, str) else None
+        return self.merge(old, new, section, path) if section else {**old, **new}
+
+    def _merge_stage(self, field: FieldInfo, old: Any, new: Any, path: tuple[str, ...]) -> Any:
+        stages = short_form(field, new)
+        before = short_form(field, old) or []
+        section = stage_section(field)
+        if not isinstance(new, Mapping) or not before or section is None:
+            return stages
+        if len(before) > 1:
+            place = ".".join(path)
+            raise SettingsError(
+                f"{place}: there are {len(before)} stages, keys of which? Give the whole list: {place}=[...]"
+            )
+        return [self.merge(before[0], new, section, path)]
+
+    def _without_outdated(
+        self, old: Mapping[str, Any], new: Mapping[str, Any], section: type[Section], path: tuple[str, ...]
+    ) -> Tree:
+        kept = dict(old)
+        dropped = section.outdated(old, new) if self._drop else ()
+        for key in dropped:
+            *outer, last = key.split(".")
+            holder = kept
+            for name in outer:
+                holder[name] = dict(holder[name])
+                holder = holder[name]
+            del holder[last]
+        self._note_drop(path, "changed", dropped)
+        return kept
+
+    def _note_drop(self, path: tuple[str, ...], change: str, dropped: Sequence[str]) -> None:
+        if dropped:
+            self.notes.append(f"{'.'.join(path)}: {change}, which drops {', '.join(dropped)}")
+
+
+def default_kinds(section: type[Section] = Experiment) -> Tree:
+    """The kinds that hold where nothing is said: the ground that everything is merged over."""
+    tree: Tree = {}
+    for name, field in section.model_fields.items():
+        found = sections(field)
+        if None in found:
+            tree |= {name: below} if (below := default_kinds(found[None])) else {}
+        elif found:
+            tree[name] = {"kind": field.get_default().kind}
+    return tree
