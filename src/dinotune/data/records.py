@@ -3,6 +3,7 @@
 Readers make it, writers and loaders take it; it never holds a Python object per box.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -68,6 +69,8 @@ class Records:
     """Ignore regions: no training targets, excluded in evaluation."""
     areas: Float64[np.ndarray, "objects"]
     """Area in square pixels that COCO's size classes use (of the mask where the data set has one)."""
+    notes: tuple[str, ...] = ()
+    """What the reader changed or left out and how the split came about, a sentence each."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -106,8 +109,15 @@ class Records:
             areas=self.areas[rows],
         )
 
+    def fingerprint(self) -> str:
+        """Hash of classes, file names, ids, sizes and boxes; the folder they lie in does not count."""
+        digest = hashlib.sha256(repr((self.labels, [Path(str(path)).name for path in self.paths])).encode())
+        for column in (self.image_ids, self.sizes_hw, self.offsets, self.boxes, self.box_labels, self.crowd):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
+
     @classmethod
-    def from_images(cls, name: str, labels: LabelSet, images: list[ImageRecord]) -> Self:
+    def from_images(cls, name: str, labels: LabelSet, images: list[ImageRecord], notes: tuple[str, ...] = ()) -> Self:
         """Columns from single images, as readers build them."""
         if not images:
             raise DataError(f"{name}: no pictures; an empty split cannot be used")
@@ -123,4 +133,5 @@ class Records:
             box_labels=np.concatenate([image.labels for image in images]).astype(np.int64),
             crowd=np.concatenate([image.crowd for image in images]).astype(np.bool_),
             areas=np.concatenate([image.areas for image in images]).astype(np.float64),
+            notes=notes,
         )

@@ -1,0 +1,69 @@
+"""Batch: what a loader hands to training and evaluation. One shape, no padding, 8-bit pictures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from dinotune.types import Targets
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one size with their targets; entry i of every tuple belongs to image i."""
+
+    images: UInt8[Tensor, "batch 3 height width"]
+    """RGB, 0 to 255."""
+    targets: Targets
+    """Xyxy boxes in pixels of the network input, without ignore regions."""
+    image_ids: tuple[int, ...]
+    """Ids as the data set gives them."""
+    paths: tuple[str, ...]
+    """Picture files."""
+    picture_hw: tuple[tuple[int, int], ...]
+    """Height and width of each picture as annotated."""
+    corrupt: tuple[str, ...]
+    """Messages of unreadable pictures, which are left out; a batch may be empty for it."""
+    index: int
+    """Number of the batch in its epoch."""
+    epoch: int
+    """Epoch, 0-based."""
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """The same batch with pictures and targets on another device."""
+        device = torch.device(device)
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=non_blocking),
+            targets=self.targets.to(device, non_blocking),
+        )
+
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory; DataLoader calls it."""
+        targets = Targets(
+            boxes=tuple(boxes.pin_memory() for boxes in self.targets.boxes),
+            labels=tuple(labels.pin_memory() for labels in self.targets.labels),
+        )
+        return replace(self, images=self.images.pin_memory(), targets=targets)
+
+    def __reduce__(self) -> tuple[Callable[..., "Batch"], tuple[Any, ...]]:
+        # Each tensor that leaves a worker holds a file descriptor; hundreds of small ones exhaust the usual 1024.
+        targets = [
+            (boxes.numpy(force=True), labels.numpy(force=True))
+            for boxes, labels in zip(self.targets.boxes, self.targets.labels, strict=True)
+        ]
+        rest = (self.image_ids, self.paths, self.picture_hw, self.corrupt, self.index, self.epoch)
+        return _rebuilt, (self.images, targets, rest)
+
+
+def _rebuilt(images: Tensor, targets: list[tuple[np.ndarray, np.ndarray]], rest: tuple[Any, ...]) -> Batch:
+    boxes = tuple(torch.from_numpy(boxes) for boxes, _ in targets)
+    labels = tuple(torch.from_numpy(labels) for _, labels in targets)
+    return Batch(images, Targets(boxes, labels), *rest)

@@ -1,0 +1,125 @@
+"""Loaders: from Records to Batches, in worker processes or in this one, with the same result."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dinotune import config
+from dinotune.data.batches import Batch
+from dinotune.data.images import read_image
+from dinotune.data.records import Records
+from dinotune.data.sampler import Draw, EvaluationBatchSampler, TrainBatchSampler
+from dinotune.data.transforms import View, apply_view, draw_view
+from dinotune.errors import DataError
+from dinotune.types import Targets
+
+VIEW = 3
+"""Key that keeps the draws of views apart from the samplers' (1 and 2)."""
+
+MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture on its way into a batch; without an image where it turned out unreadable."""
+
+    draw: Draw
+    image: Tensor | None
+    boxes: Tensor
+    labels: Tensor
+    image_id: int
+    path: str
+    picture_hw: tuple[int, int]
+    error: str = ""
+
+
+class Pictures(Dataset[Sample]):
+    """Reads one picture per Draw; random views only where `augmentation` is given."""
+
+    def __init__(self, records: Records, augmentation: config.Augmentation | None) -> None:
+        self._records = records
+        self._augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        record = self._records[draw.picture]
+        picture_hw, network_hw = (record.height, record.width), (draw.height, draw.width)
+        view = View()
+        if self._augmentation is not None:
+            generator = np.random.default_rng([draw.seed, VIEW, draw.epoch, draw.picture])
+            view = draw_view(picture_hw, network_hw, self._augmentation, generator)
+        rest = (record.image_id, str(record.path), picture_hw)
+        try:
+            picture = read_image(record.path, picture_hw, view.decoded_hw(network_hw))
+        except DataError as error:
+            return Sample(draw, None, torch.empty(0, 4), torch.empty(0, dtype=torch.int64), *rest, error=str(error))
+        objects = ~record.crowd
+        columns = apply_view(picture, record.boxes[objects], record.labels[objects], view, picture_hw, network_hw)
+        return Sample(draw, *columns, *rest)
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """One Batch of samples of one size; unreadable pictures are left out and named."""
+    read = [(sample, sample.image) for sample in samples if sample.image is not None]
+    first = samples[0].draw
+    images = [image for _, image in read]
+    return Batch(
+        images=torch.stack(images) if images else torch.empty(0, 3, first.height, first.width, dtype=torch.uint8),
+        targets=Targets(tuple(sample.boxes for sample, _ in read), tuple(sample.labels for sample, _ in read)),
+        image_ids=tuple(sample.image_id for sample, _ in read),
+        paths=tuple(sample.path for sample, _ in read),
+        picture_hw=tuple(sample.picture_hw for sample, _ in read),
+        corrupt=tuple(sample.error for sample in samples if sample.image is None),
+        index=first.batch,
+        epoch=first.epoch,
+    )
+
+
+def training_loader(
+    records: Records, data: config.Data, *, batch_size: int, multiple: int, seed: int, device_type: str
+) -> DataLoader[Any]:
+    """Shuffled, augmented `Batch`es whose sides are multiples of `multiple`.
+
+    `loader.batch_sampler.set_epoch(epoch, start_batch)` comes before each pass.
+    """
+    sampler = TrainBatchSampler(records, data, batch_size=batch_size, multiple=multiple, seed=seed)
+    workers = worker_count(data)
+    return DataLoader(
+        Pictures(records, data.augmentation),
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device_type == "cuda",
+        # The loader draws a seed for its workers at each pass; that must not advance the global generator.
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def evaluation_loader(
+    records: Records, data: config.Data, *, batch_size: int, multiple: int, device_type: str = "cpu"
+) -> DataLoader[Any]:
+    """`Batch`es of every picture exactly once, whole and unchanged but for its size."""
+    return DataLoader(
+        Pictures(records, None),
+        batch_sampler=EvaluationBatchSampler(records, data, batch_size=batch_size, multiple=multiple),
+        collate_fn=collate,
+        num_workers=worker_count(data),
+        pin_memory=device_type == "cuda",
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def worker_count(data: config.Data) -> int:
+    """Number of loading processes; `auto` takes the cores this process may use less one, at most 8."""
+    if data.workers != "auto":
+        return data.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores - 1, MOST_WORKERS)

@@ -1,0 +1,59 @@
+"""Changes of brightness, contrast, saturation and hue for a whole batch at once, on whatever device it is."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+PROBABILITY = 0.8
+"""Share of the pictures that are changed."""
+
+RANGES = (0.5, 0.5, 0.5, 0.1)
+"""At strength 1: brightness, contrast and saturation are multiplied by 1 +- .5; hue turns by +- a tenth of a circle."""
+
+GREY = (0.299, 0.587, 0.114)
+RGB_TO_YIQ = (GREY, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+"""ITU-R BT.601 luma and NTSC's two colour axes, in which a hue is an angle."""
+
+
+def photometric(
+    images: Float[Tensor, "batch 3 height width"], strength: float, generator: torch.Generator
+) -> Float[Tensor, "batch 3 height width"]:
+    """Pictures in [0, 1] with other colours, still in [0, 1]; each is changed with probability .8.
+
+    All four changes are linear in the colours once the mean grey m of a picture is known, so that they are one
+    affine map per picture: rgb' = b c H S rgb + b (1 - c) m, with brightness b, contrast c about m, saturation S
+    about grey, and hue H. The same generator state gives the same result.
+    """
+    draws = torch.rand(5, len(images), generator=generator, device=generator.device, dtype=torch.float32)
+    draws = draws.to(images.device)
+    changed = (draws[4] < PROBABILITY).float()
+    brightness, contrast, saturation, turn = (
+        (2 * draw - 1) * changed * strength * reach for draw, reach in zip(draws, RANGES, strict=False)
+    )
+    grey = images.new_tensor(GREY, dtype=torch.float32)
+    mean = images.float().mean((2, 3)) @ grey
+    gain = (1 + brightness) * (1 + contrast)
+    matrix = _hue(turn) @ _saturation(1 + saturation, grey) * gain[:, None, None]
+    offset = -(1 + brightness) * contrast * mean
+    mixed = torch.baddbmm(offset[:, None, None], matrix, images.float().flatten(2)).view_as(images)
+    return torch.where(changed[:, None, None, None] > 0, mixed.clamp(0, 1).to(images.dtype), images)
+
+
+def _saturation(factor: Float[Tensor, "batch"], grey: Float[Tensor, "3"]) -> Float[Tensor, "batch 3 3"]:
+    """Matrices that scale the distance from grey."""
+    identity = torch.eye(3, device=grey.device)
+    return factor[:, None, None] * identity + (1 - factor)[:, None, None] * grey.expand(3, 3)
+
+
+def _hue(turn: Float[Tensor, "batch"]) -> Float[Tensor, "batch 3 3"]:
+    """Matrices that turn the colour plane, in parts of a circle; grey stays."""
+    table = torch.tensor(RGB_TO_YIQ, dtype=torch.float64)
+    to_yiq, to_rgb = table.float().to(turn.device), torch.linalg.inv(table).float().to(turn.device)
+    cosine, sine = torch.cos(2 * math.pi * turn), torch.sin(2 * math.pi * turn)
+    zero, one = torch.zeros_like(turn), torch.ones_like(turn)
+    rows = (one, zero, zero, zero, cosine, -sine, zero, sine, cosine)
+    rotation = torch.stack(rows, 1).view(-1, 3, 3)
+    turned: Tensor = to_rgb @ rotation @ to_yiq
+    return turned

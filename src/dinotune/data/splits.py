@@ -1,0 +1,139 @@
+"""From the data settings to the Records of a split; holds out validation pictures where a data set has none."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from dinotune import config
+from dinotune.data import formats
+from dinotune.data.formats.base import SPLITS, SplitPlace
+from dinotune.data.formats.coco import coco_image_folders
+from dinotune.data.records import LabelSet, Records
+from dinotune.errors import DataError
+
+HOLD_OUT, LIMIT = 1, 2
+"""Keys that keep the draws of one seed apart."""
+
+
+def available_splits(data: config.Data) -> tuple[str, ...]:
+    """Splits that lie on disk or are named explicitly; `val` can be read even where only `train` is here."""
+    return tuple(_places(data)[1])
+
+
+def read_records(data: config.Data, split: str, *, seed: int, labels: LabelSet | None = None) -> Records:
+    """Records of `train`, `val` or `test`; what was done to get them stands in `notes`.
+
+    Without a validation split, `validation_share` of the training pictures is held out, stratified by class, the
+    same for one seed on every machine; `train` is then the rest. `limit` draws that many pictures with boxes.
+    With `labels`, classes are matched by name. DataError for splits that do not exist and for unknown classes.
+    """
+    kind, places = _places(data)
+    held_out = "val" not in places and split in ("train", "val") and "train" in places
+    source = "train" if held_out else split
+    if source not in places:
+        known = ", ".join(places) or "none"
+        raise DataError(f"{data.root}: no split {split} (found: {known}); name it with data.{split}.annotations")
+    name = f"{data.root.resolve().name} {split}" if data.root else split
+    records = formats.READERS[kind](places[source], name, labels)
+    if held_out:
+        records = _hold_out(records, split, data.validation_share, seed)
+    limit = getattr(data, split).limit
+    return records if limit is None else _limit(records, limit, seed)
+
+
+def _places(data: config.Data) -> tuple[str, dict[str, SplitPlace]]:
+    """The annotation format, and where each split lies."""
+    kind = _kind(data)
+    on_disk = formats.find_splits(data.root, kind) if data.root is not None else {}
+    places = {split: _place(data, split, kind, on_disk.get(split)) for split in SPLITS}
+    return kind, {split: place for split, place in places.items() if place is not None}
+
+
+def _kind(data: config.Data) -> str:
+    if data.format != "auto":
+        return data.format
+    for split in SPLITS:
+        annotations = getattr(data, split).annotations
+        if annotations is not None:
+            return "voc" if annotations.is_dir() else "coco"
+    if data.root is None:
+        raise DataError("data.root is not set; name a data set's folder, e.g. data.root=data/helmets")
+    return formats.detect_format(data.root)
+
+
+def _place(data: config.Data, split: str, kind: str, found: SplitPlace | None) -> SplitPlace | None:
+    """Explicit paths win over what was found below the root."""
+    wanted: config.Split = getattr(data, split)
+    for key, path in (("images", wanted.images), ("annotations", wanted.annotations)):
+        if path is not None and not path.exists():
+            raise DataError(f"data.{split}.{key}: {path} does not exist")
+    if wanted.annotations is None:
+        if found is None and wanted.images is not None:
+            raise DataError(f"data.{split}.images is set, but no annotations; add data.{split}.annotations")
+        return found if found is None or wanted.images is None else replace(found, image_folders=(wanted.images,))
+    images = (
+        (wanted.images,) if wanted.images is not None else _usual_folders(wanted.annotations, data.root, split, kind)
+    )
+    return SplitPlace(wanted.annotations, images, found.listing if found is not None else None)
+
+
+def _usual_folders(annotations: Path, root: Path | None, split: str, kind: str) -> tuple[Path, ...]:
+    if kind == "coco":
+        return coco_image_folders(annotations, root, split)
+    return ((root or annotations.parent) / "JPEGImages", annotations)
+
+
+def _hold_out(records: Records, split: str, share: float, seed: int) -> Records:
+    if len(records) < 2:
+        raise DataError(f"{records.name}: one picture cannot be split into train and val; add pictures")
+    held = stratified_share(records, share, np.random.default_rng([seed, HOLD_OUT]))
+    note = f"no validation split: {held.sum()} of {len(records)} training pictures held out (seed {seed})"
+    chosen = np.flatnonzero(held if split == "val" else ~held)
+    return replace(records.select(chosen), notes=(*records.notes, note))
+
+
+def stratified_share(records: Records, share: float, generator: np.random.Generator) -> Bool[np.ndarray, "images"]:
+    """Marks about `share` of the pictures (at least one, never all), alike in every class.
+
+    Pictures are put in line by the rarest class they show (those without boxes last), shuffled within a class;
+    then every 1/share-th is taken.
+    """
+    images = np.repeat(np.arange(len(records)), np.diff(records.offsets))
+    shows = np.zeros((len(records), len(records.labels) + 1), np.bool_)
+    shows[images, records.box_labels] = True
+    shows[:, -1] = ~shows.any(1)
+    frequency = shows.sum(0)
+    frequency[-1] = len(records) + 1
+    rarest = np.where(shows, frequency, len(records) + 2).argmin(1)
+    order = _shuffled_by_group(records.image_ids, frequency[rarest] * shows.shape[1] + rarest, generator)
+    count = int(np.clip(round(len(records) * share), 1, len(records) - 1))
+    # A random phase: without it, the first of a class with a single picture would never be held out.
+    positions = ((np.arange(count) + generator.random()) * len(records) / count).astype(np.int64)
+    held = np.zeros(len(records), np.bool_)
+    held[order[positions]] = True
+    return held
+
+
+def _shuffled_by_group(
+    ids: Int64[np.ndarray, "images"], groups: Int64[np.ndarray, "images"], generator: np.random.Generator
+) -> Int64[np.ndarray, "images"]:
+    """Indices in order of group, at random within one; the draw of a picture hangs on its id, not its position."""
+    by_id = np.argsort(ids, kind="stable")
+    key = np.empty(len(ids))
+    key[by_id] = generator.random(len(ids))
+    return np.lexsort((key, groups)).astype(np.int64)
+
+
+def _limit(records: Records, limit: int, seed: int) -> Records:
+    targets = np.concatenate([[0], np.cumsum(~records.crowd)])[records.offsets]
+    with_boxes = np.flatnonzero(np.diff(targets) > 0)
+    if len(with_boxes) == 0:
+        raise DataError(f"{records.name}: limit {limit} draws pictures with boxes, and there are none")
+    order = _shuffled_by_group(
+        records.image_ids[with_boxes], np.zeros(len(with_boxes), np.int64), np.random.default_rng([seed, LIMIT])
+    )
+    chosen = np.sort(with_boxes[order[:limit]])
+    note = f"limit {limit}: {len(chosen)} of {len(records)} pictures used, drawn among those with boxes (seed {seed})"
+    return replace(records.select(chosen), notes=(*records.notes, note))
