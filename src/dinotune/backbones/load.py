@@ -1,0 +1,37 @@
+"""One way to a backbone: settings in, Backbone and LoadReport out."""
+
+from typing import assert_never
+
+from dinotune import config
+from dinotune.backbones.base import Backbone, WeightsIdentity
+from dinotune.backbones.convnext import ConvNextBackbone
+from dinotune.backbones.shapes import ConvNextShape, VitShape
+from dinotune.backbones.tiny import draw_encoder
+from dinotune.backbones.vit import VitBackbone
+from dinotune.backbones.weights import LoadReport, load_encoder
+
+
+def load_backbone(settings: config.Backbone, *, seed: int = 0) -> tuple[Backbone, LoadReport]:
+    """The backbone that the settings describe, on the CPU in eval mode, and what was loaded.
+
+    `seed` matters for `tiny-…` backbones only; the global random state is left alone.
+
+    Raises:
+        WeightsError: weights cannot be found, reached or loaded completely.
+        SettingsError: blocks, stages or a tiny shape that this backbone cannot have.
+    """
+    if settings.id.startswith("tiny-"):
+        loaded = draw_encoder(settings.id, settings.tiny, seed)
+    else:
+        loaded = load_encoder(settings.id)
+    report = loaded.report
+    identity = WeightsIdentity(settings.id, report.sha256)
+    backbone: Backbone
+    match loaded.shape:
+        case VitShape() as shape:
+            backbone = VitBackbone(loaded.encoder, shape, settings, report.statistics, identity)
+        case ConvNextShape() as shape:
+            backbone = ConvNextBackbone(loaded.encoder, shape, settings, report.statistics, identity)
+        case _:
+            assert_never(loaded.shape)
+    return backbone.eval(), report
