@@ -1,9 +1,11 @@
-"""What all tests share: the place of real data."""
+"""What all tests share: the place of real data, one thread per process, no settings from the environment."""
 
 import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch when a test loads it, and by the processes tests start
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +16,9 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set DINOTUNE_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("DINOTUNE__")]:
+        monkeypatch.delenv(name)

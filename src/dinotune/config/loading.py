@@ -16,8 +16,11 @@ from dinotune.config.merging import Merger, Tree, default_kinds
 from dinotune.config.overrides import command_layer, environment_layer
 from dinotune.config.problems import explain
 from dinotune.config.recipes import experiment_layers, modifier_layer
+from dinotune.config.written import dump_experiment
 from dinotune.config.yaml_file import Layer
 from dinotune.errors import SettingsError
+
+__all__ = ["Loaded", "dump_experiment", "load_experiment"]
 
 T = TypeVar("T")
 
@@ -31,7 +34,7 @@ class Loaded:
 
 
 def load_experiment(
-    source: str | Path,
+    source: str | Path | Experiment,
     modifiers: Sequence[str] = (),
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
@@ -39,7 +42,8 @@ def load_experiment(
     """Read, merge and check the settings of a run.
 
     Args:
-        source: Name of a recipe that comes with the package, or a YAML file (which may start from a recipe: `base: NAME`).
+        source: Name of a recipe that comes with the package, a YAML file (which may start from a recipe: `base: NAME`),
+            or an experiment to change.
         modifiers: Names or files, merged over the experiment in this order.
         overrides: ``key=value`` words, the strongest of all.
         environ: Where variables such as ``DINOTUNE__TRAINING__EPOCHS=3`` are looked up.
@@ -48,7 +52,7 @@ def load_experiment(
         SettingsError: Everything that is wrong, a line each: place, wrong value, nearest right one.
     """
     problems: list[str] = []
-    experiment = _attempt(lambda: experiment_layers(source), problems) or []
+    experiment = _attempt(lambda: _first_layers(source), problems) or []
     changes = [_attempt(lambda name=name: modifier_layer(name), problems) for name in modifiers]  # type: ignore[misc]
     from_environment = _attempt(lambda: environment_layer(environ), problems)
     commands = _attempt(lambda: command_layer(overrides), problems)
@@ -56,6 +60,10 @@ def load_experiment(
     environment, notes = from_environment or (Layer({}, {}), [])
     later = [layer for layer in (*changes, environment, commands) if layer is not None]
     return _checked([*experiment, *later], notes)
+
+
+def _first_layers(source: str | Path | Experiment) -> list[Layer]:
+    return [Layer(source.model_dump(), {})] if isinstance(source, Experiment) else experiment_layers(source)
 
 
 def _checked(layers: Sequence[Layer], notes: Sequence[str]) -> Loaded:
@@ -71,17 +79,24 @@ def _checked(layers: Sequence[Layer], notes: Sequence[str]) -> Loaded:
 
 
 def _place_finder(layers: Sequence[Layer]) -> Callable[[Sequence[str | int]], str]:
+    """The last layer that wrote a key or, as a whole, the section above it; else the place of that section."""
+
     def place_of(path: Sequence[str | int]) -> str:
-        for length in range(len(path), 0, -1):
-            written = tuple(str(part) for part in path[:length])
-            unnumbered = tuple(part for part in path[:length] if isinstance(part, str))
-            for layer in reversed(layers):
-                for words in (written, unnumbered):
-                    if words in layer.places:
-                        return layer.places[words]
-        return ""
+        written = tuple(str(part) for part in path)
+        unnumbered = tuple(part for part in path if isinstance(part, str))
+        above = [words[:length] for words in (written, unnumbered) for length in range(len(words) - 1, 0, -1)]
+        for layer in reversed(layers):
+            whole = {key for key in above if key in layer.places and not _has_inner(layer, key)}
+            for key in (written, unnumbered, *whole):
+                if key in layer.places:
+                    return layer.places[key]
+        return next((layer.places[key] for key in above for layer in reversed(layers) if key in layer.places), "")
 
     return place_of
+
+
+def _has_inner(layer: Layer, key: tuple[str, ...]) -> bool:
+    return any(len(other) > len(key) and other[: len(key)] == key for other in layer.places)
 
 
 def _attempt(action: Callable[[], T], problems: list[str]) -> T | None:

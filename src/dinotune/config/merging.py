@@ -46,8 +46,9 @@ class Merger:
         return merged
 
     def _merge_field(self, field: FieldInfo, old: Any, new: Any, path: tuple[str, ...]) -> Any:
-        if stage_section(field):
-            return self._merge_stage(field, old, new, path)
+        stage = stage_section(field)
+        if stage:
+            return self._merge_stage(stage, field, old, new, path)
         new = short_form(field, new)
         found = sections(field)
         if not found or not isinstance(new, Mapping):
@@ -63,18 +64,18 @@ class Merger:
         section = found.get(kind) if isinstance(kind, str) else None
         return self.merge(old, new, section, path) if section else {**old, **new}
 
-    def _merge_stage(self, field: FieldInfo, old: Any, new: Any, path: tuple[str, ...]) -> Any:
-        stages = short_form(field, new)
-        before = short_form(field, old) or []
-        section = stage_section(field)
-        if not isinstance(new, Mapping) or not before or section is None:
-            return stages
+    def _merge_stage(self, section: type[Section], field: FieldInfo, old: Any, new: Any, path: tuple[str, ...]) -> Any:
+        """Keys change the one stage there is; a list, a number or a word replaces all stages."""
+        if not isinstance(new, Mapping):
+            return short_form(field, new)
+        before = short_form(field, old) or [{}]
         if len(before) > 1:
             place = ".".join(path)
             raise SettingsError(
                 f"{place}: there are {len(before)} stages, keys of which? Give the whole list: {place}=[...]"
             )
-        return [self.merge(before[0], new, section, path)]
+        merged = self.merge(before[0], new, section, path)
+        return [merged] if self._drop else merged
 
     def _without_outdated(
         self, old: Mapping[str, Any], new: Mapping[str, Any], section: type[Section], path: tuple[str, ...]

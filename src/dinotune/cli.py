@@ -1,0 +1,224 @@
+"""The command line: the verbs of `dinotune.api` for the shell.
+
+Heavy libraries are imported inside the commands, after the settings were checked: a mistyped key fails at once.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import dinotune
+from dinotune import listings
+from dinotune.config.loading import Loaded, load_experiment
+from dinotune.errors import DinotuneError, SettingsError
+
+REPORT_TO = "This is a mistake in dinotune. Please report it with the lines above and the version: dinotune --version"
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Settings to change.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder to write; none takes a new one below runs/.")]
+Source = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="Run folder or model file.")]
+
+
+class Listing(StrEnum):
+    """What `dinotune list` knows."""
+
+    RECIPES = "recipes"
+    SETTINGS = "settings"
+    HEADS = "heads"
+    RUNS = "runs"
+
+
+def main() -> None:
+    """Entry of the console: runs a command and ends the process with its exit status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status: 0 done, 1 failed, 2 wrong settings or usage, 130 interrupted."""
+    try:
+        app(args=list(arguments), prog_name="dinotune")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except DinotuneError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Exception:
+        traceback.print_exc()
+        print(REPORT_TO, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dinotune {dinotune.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Detectors from Meta's DINOv2 and DINOv3 vision transformers."""
+
+
+@app.command()
+def quickstart(
+    overrides: Overrides = None,
+    out: Out = None,
+    backbone: Annotated[str | None, typer.Option(help="Backbone to use instead of the tiny one.")] = None,
+) -> None:
+    """Draw a small data set, train a detector on it, evaluate and predict: minutes on a CPU."""
+    words = _only_overrides(overrides)
+    load_experiment("quickstart", (), [f"backbone={backbone}", *words] if backbone else words)
+    from dinotune import api
+
+    api.quickstart(out, backbone, words)
+
+
+@app.command()
+def train(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="EXPERIMENT [MODIFIER ...] [KEY=VALUE ...]", help="Recipe or YAML file, and changes to it."
+        ),
+    ] = None,
+    out: Out = None,
+    resume: Annotated[Path | None, typer.Option(help="Run folder to go on with; takes KEY=VALUE only.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty the folder --out first.")] = False,
+) -> None:
+    """Train a model and write everything about it into a run folder."""
+    names, overrides = _split(words)
+    if resume is not None:
+        _check_resume(resume, names, overrides, overwrite=overwrite, out=out)
+        from dinotune import api
+
+        api.resume(resume, overrides)
+        return
+    if not names:
+        raise SettingsError(
+            "train: name an experiment, e.g. dinotune train coco_faster_rcnn data=FOLDER; recipes: dinotune list recipes"
+        )
+    loaded = load_experiment(names[0], names[1:], overrides)
+    from dinotune import api
+
+    api.train(loaded.experiment, out=out, overwrite=overwrite, notes=loaded.notes)
+
+
+@app.command()
+def evaluate(
+    source: Source,
+    overrides: Overrides = None,
+    split: Annotated[str | None, typer.Option(help="train, val or test; none takes the run's.")] = None,
+    out: Out = None,
+    pictures: Annotated[int, typer.Option(min=0, help="Pictures to draw, truth beside prediction.")] = 0,
+) -> None:
+    """Measure a model on a data set."""
+    words = _only_overrides(overrides)
+    _check_overrides(source, [*words, *([f"evaluation.split={split}"] if split else [])])
+    from dinotune import api
+
+    api.evaluate(source, overrides=words, split=split, out=out, pictures=pictures)
+
+
+@app.command()
+def predict(
+    source: Source,
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("predictions"),
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Lowest score; none takes the run's best.")
+    ] = None,
+) -> None:
+    """Predict on pictures: writes JSON and drawn pictures."""
+    missing = [str(path) for path in (source, *pictures) if not path.exists()]
+    if missing:
+        raise DinotuneError(f"predict: there is no {', '.join(missing)}; paths are relative to {Path.cwd()}")
+    from dinotune import api
+
+    print(f"Predictions: {api.predict_files(source, pictures, out=out, threshold=threshold)}")
+
+
+@app.command()
+def backbones(
+    size: Annotated[
+        tuple[int, int] | None, typer.Option(metavar="HEIGHT WIDTH", help="Picture size for the grid.")
+    ] = None,
+) -> None:
+    """Print the DINO models with their true numbers."""
+    from dinotune.backbones.variants import backbone_rows
+
+    listings.print_rows("Backbones", backbone_rows(size))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Listing, typer.Argument(help="What to list.")],
+    folder: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
+) -> None:
+    """Print the recipes, all settings, the heads, or the runs so far."""
+    match what:
+        case Listing.RECIPES:
+            listings.print_recipes()
+        case Listing.SETTINGS:
+            listings.print_settings()
+        case Listing.HEADS:
+            listings.print_heads()
+        case Listing.RUNS:
+            listings.print_runs(folder)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of an experiment, for editors."""
+    from dinotune.config.reference import experiment_schema
+
+    print(json.dumps(experiment_schema(), indent=2, ensure_ascii=False))
+
+
+def _split(words: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Names of experiments and modifiers, and ``key=value`` words."""
+    given = words or []
+    return [word for word in given if "=" not in word], [word for word in given if "=" in word]
+
+
+def _only_overrides(words: Sequence[str] | None) -> list[str]:
+    names, overrides = _split(words)
+    if names:
+        raise SettingsError(f"{' '.join(names)}: no setting; write key=value, e.g. training.epochs=10")
+    return overrides
+
+
+def _check_resume(
+    run: Path, names: Sequence[str], overrides: Sequence[str], *, overwrite: bool, out: Path | None
+) -> None:
+    if names:
+        raise SettingsError(
+            f"{' '.join(names)}: a run goes on with its own experiment; give --resume {run} and key=value only"
+        )
+    if overwrite or out is not None:
+        raise SettingsError(f"--resume goes on in {run}: leave out --out and --overwrite")
+    _check_overrides(run, overrides)
+
+
+def _check_overrides(source: Path, overrides: Sequence[str]) -> Loaded | None:
+    """Check settings against the experiment of a run, where it lies beside the model."""
+    folders = [source, *list(source.absolute().parents)[:2]]
+    page = next((folder / "experiment.yaml" for folder in folders if (folder / "experiment.yaml").is_file()), None)
+    return load_experiment(page, (), overrides) if page and overrides else None
