@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dinotune import config
@@ -122,6 +122,7 @@ experiments = st.builds(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(experiment=experiments)
 def test_page_loads_back_to_an_equal_experiment(
     experiment: config.Experiment, tmp_path_factory: pytest.TempPathFactory

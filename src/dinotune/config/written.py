@@ -34,5 +34,6 @@ def _escaped(value: Any, field: FieldInfo) -> Any:
 
 
 def _flow(value: Any) -> str:
-    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=float("inf"))
+    printable = not isinstance(value, str) or value.isprintable()  # PyYAML folds a raw U+0085 into a space
+    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=printable, width=float("inf"))
     return text.strip().removeprefix("[").removesuffix("]")
