@@ -1,0 +1,98 @@
+"""Pictures with their detections drawn in, by supervision's annotators; sizes follow the picture."""
+
+import colorsys
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    import supervision
+
+SMALLEST_SIDE = 480
+"""Smaller pictures are enlarged by a whole factor before drawing, or the labels would hide them."""
+CROWDED = 25
+"""From so many boxes on, text is smaller."""
+GAP = 8
+"""White pixels between the two pictures of a comparison."""
+GOLDEN_RATIO = 0.618034
+
+
+def draw_detections(image: Image.Image, detections: "supervision.Detections", *, scores: bool = True) -> Image.Image:
+    """A copy of the picture with boxes, class names and scores; a class has the same colour in every picture.
+
+    Boxes are xyxy pixels of the picture. Names come from `detections.data["class_name"]` where present.
+    Small pictures come back enlarged (see `SMALLEST_SIDE`).
+    """
+    import supervision as sv
+
+    canvas = image.convert("RGB")
+    factor = max(1, round(SMALLEST_SIDE / max(canvas.size)))
+    if factor > 1:
+        canvas = canvas.resize((canvas.width * factor, canvas.height * factor), Image.Resampling.BICUBIC)
+    if not len(detections):
+        return canvas
+    class_ids = np.zeros(len(detections), np.int64) if detections.class_id is None else detections.class_id
+    shown = replace(detections, xyxy=detections.xyxy * factor, class_id=class_ids)
+    side = max(canvas.size)
+    font_size = max(10, round(side / (70 if len(detections) >= CROWDED else 45)))
+    padding = max(2, round(side / 300))
+    classes = 1 + int(class_ids.max())
+    # A label above a box at the upper edge would lie outside the picture: it goes into the box instead.
+    at_top = shown.xyxy[:, 1] < font_size + 2 * padding
+    texts = np.array(_texts(detections, scores))
+    canvas = sv.BoxAnnotator(color=_palette(classes), thickness=max(2, round(side / 400))).annotate(canvas, shown)
+    for rows, offset in ((~at_top, 0), (at_top, font_size + 2 * padding)):
+        labels = sv.RichLabelAnnotator(
+            color=_palette(classes),
+            text_color=_text_palette(classes),
+            font_size=font_size,
+            text_padding=padding,
+            text_offset=(0, offset),
+        )
+        canvas = labels.annotate(canvas, cast("supervision.Detections", shown[rows]), labels=texts[rows].tolist())
+    return canvas
+
+
+def draw_comparison(
+    image: Image.Image, truth: "supervision.Detections", predicted: "supervision.Detections"
+) -> Image.Image:
+    """Truth on the left, prediction on the right, side by side."""
+    left, right = draw_detections(image, truth, scores=False), draw_detections(image, predicted)
+    both = Image.new("RGB", (left.width + GAP + right.width, left.height), "white")
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width + GAP, 0))
+    return both
+
+
+def class_colour(class_id: int) -> tuple[int, int, int]:
+    """RGB of a class: hues a golden ratio of the circle apart, so that neighbours differ for any number of classes."""
+    hue = (0.02 + class_id * GOLDEN_RATIO) % 1
+    lightness = (0.52, 0.42, 0.62)[class_id // 8 % 3]
+    red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.85)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _palette(classes: int) -> "supervision.ColorPalette":
+    import supervision as sv
+
+    return sv.ColorPalette([sv.Color(*class_colour(class_id)) for class_id in range(classes)])
+
+
+def _text_palette(classes: int) -> "supervision.ColorPalette":
+    """Black on bright colours, white on dark ones (Rec. 601 luma)."""
+    import supervision as sv
+
+    luma = [0.299 * red + 0.587 * green + 0.114 * blue for red, green, blue in map(class_colour, range(classes))]
+    return sv.ColorPalette([sv.Color.BLACK if value > 140 else sv.Color.WHITE for value in luma])
+
+
+def _texts(detections: "supervision.Detections", scores: bool) -> list[str]:
+    count = len(detections)
+    names = detections.data.get("class_name")
+    if names is None:
+        names = [""] * count if detections.class_id is None else [str(label) for label in detections.class_id]
+    if not scores or detections.confidence is None:
+        return [str(name) for name in names]
+    return [f"{name} {score:.2f}".strip() for name, score in zip(names, detections.confidence, strict=True)]
