@@ -1,0 +1,182 @@
+"""The command line: what it prints, its exit status, and what it hands to the API."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from dinotune import cli
+from dinotune.errors import DataError
+
+
+class FakeApi(ModuleType):
+    """Stands for `dinotune.api` and remembers how it was called."""
+
+    def __init__(self) -> None:
+        super().__init__("dinotune.api")
+        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.error: BaseException | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def call(*arguments: Any, **keywords: Any) -> str:
+            if self.error:
+                raise self.error
+            self.calls.append((name, arguments, keywords))
+            return name
+
+        return call
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+    fake = FakeApi()
+    monkeypatch.setitem(sys.modules, "dinotune.api", fake)
+    monkeypatch.setattr("dinotune.api", fake, raising=False)
+    return fake
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "one"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "experiment.yaml").write_text("seed: 1\n")
+    (folder / "checkpoints" / "best_AP.safetensors").touch()
+    return folder
+
+
+def test_train_hands_over_the_checked_experiment(api: FakeApi, tmp_path: Path) -> None:
+    words = [
+        "train",
+        "coco_faster_rcnn",
+        "overfit8",
+        "seed=3",
+        "--out",
+        str(tmp_path),
+        "training.epochs=2",
+        "--overwrite",
+    ]
+    assert cli.run(words) == 0
+    ((name, (experiment,), keywords),) = api.calls
+    assert name == "train"
+    assert (experiment.seed, experiment.training.epochs, experiment.data.train.limit) == (3, 2, 8)
+    assert keywords["out"] == tmp_path
+    assert keywords["overwrite"] is True
+    assert keywords["notes"] == ("training.schedule: steps -> cosine, which drops epochs, factor",)
+
+
+def test_train_resumes(api: FakeApi, run_folder: Path) -> None:
+    assert cli.run(["train", "--resume", str(run_folder), "training.epochs=9"]) == 0
+    assert api.calls == [("resume", (run_folder, ["training.epochs=9"]), {})]
+
+
+def test_evaluate_hands_over(api: FakeApi, run_folder: Path) -> None:
+    file = run_folder / "checkpoints" / "best_AP.safetensors"
+    assert cli.run(["evaluate", str(file), "data=other", "--split", "test", "--pictures", "4"]) == 0
+    expected = {"overrides": ["data=other"], "split": "test", "out": None, "pictures": 4}
+    assert api.calls == [("evaluate", (file,), expected)]
+
+
+def test_predict_hands_over(api: FakeApi, run_folder: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "a.jpg"
+    picture.touch()
+    assert cli.run(["predict", str(run_folder), str(picture), "--threshold", "0.4", "--out", str(tmp_path / "o")]) == 0
+    assert api.calls == [("predict_files", (run_folder, [picture]), {"out": tmp_path / "o", "threshold": 0.4})]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "expected"),
+    [
+        (["train", "coco_faster_rcnn", "training.epoch=3"], 2, 'training.epoch: unknown key; did you mean "epochs"?'),
+        (["train"], 2, "train: name an experiment"),
+        (["train", "coco_faster_rcn"], 2, 'did you mean "coco_faster_rcnn"?'),
+        (["train", "--resume", "RUN", "other"], 2, "other: a run goes on with its own experiment"),
+        (["train", "--resume", "RUN", "--out", "x"], 2, "leave out --out"),
+        (["train", "--resume", "RUN", "sed=3"], 2, 'sed: unknown key; did you mean "seed"?'),
+        (["evaluate", "RUN", "evaluation.spilt=val"], 2, 'did you mean "split"?'),
+        (["evaluate", "RUN/checkpoints/best_AP.safetensors", "--split", "tset"], 2, 'did you mean "test"?'),
+        (["evaluate", "RUN", "val"], 2, "val: no setting; write key=value"),
+        (["predict", "RUN", "nothing.jpg"], 1, "there is no nothing.jpg"),
+        (["trian"], 2, "Did you mean 'train'?"),
+        (["predict", "RUN"], 2, "Missing argument"),
+    ],
+)
+def test_mistakes_are_said_before_any_work(
+    api: FakeApi, run_folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], status: int, expected: str
+) -> None:
+    assert cli.run([word.replace("RUN", str(run_folder)) for word in words]) == status
+    printed = capsys.readouterr()
+    assert expected in printed.err
+    assert "Traceback" not in printed.err
+    assert api.calls == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected", "traceback"),
+    [
+        (DataError("a.xml: no boxes"), 1, "a.xml: no boxes\n", False),
+        (KeyboardInterrupt(), 130, "", False),
+        (SystemExit(143), 143, "", False),
+        (ZeroDivisionError("odd"), 1, cli.REPORT_TO, True),
+    ],
+)
+def test_errors_end_in_their_status(
+    api: FakeApi, capsys: pytest.CaptureFixture[str], error: BaseException, status: int, expected: str, traceback: bool
+) -> None:
+    api.error = error
+    assert cli.run(["train", "coco_faster_rcnn"]) == status
+    printed = capsys.readouterr().err
+    assert printed.endswith(expected + "\n" if traceback else expected)
+    assert ("Traceback" in printed) is traceback
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--version"], "dinotune 0."),
+        (["list", "recipes"], "coco_faster_rcnn"),
+        (["list", "settings"], "training.epochs = 50  (integer >= 1)"),
+        (["list", "heads"], "faster_rcnn"),
+        (["--help"], "quickstart"),
+    ],
+)
+def test_listings(capsys: pytest.CaptureFixture[str], words: list[str], expected: str) -> None:
+    assert cli.run(words) == 0
+    assert expected in capsys.readouterr().out
+
+
+def test_list_runs(run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run_folder.parents[1])
+    (run_folder / "metrics.json").write_text('{"AP": 0.25, "AP50": 0.5}')
+    (run_folder.parent / "latest").symlink_to("one")
+    assert cli.run(["list", "runs"]) == 0
+    printed = capsys.readouterr().out
+    assert "runs/one" in printed
+    assert "0.25" in printed
+    assert "latest" not in printed
+
+
+def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["schema"]) == 0
+    assert "training" in json.loads(capsys.readouterr().out)["properties"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "coco_faster_rcnn", "training.epoch=3"]])
+def test_answers_at_once_and_without_torch(words: list[str]) -> None:
+    script = (
+        "import sys; from dinotune import cli; status = cli.run(sys.argv[1:]);"
+        "heavy = {'torch', 'lightning', 'timm', 'cv2'} & set(sys.modules); print('heavy:', sorted(heavy)); sys.exit(status)"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
+    took = time.perf_counter() - started
+    assert done.returncode == (0 if words == ["--help"] else 2)
+    assert done.stdout.endswith("heavy: []\n")
+    assert took < 5, "1.5 s on an idle machine; the rest is room for tests that run beside this one"
