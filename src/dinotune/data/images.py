@@ -60,7 +60,7 @@ def read_image(
       warning.
     * Grey of more than 8 bits (`I;16`, `I`, `F`) is scaled by the smallest of 255, 4095 and 65535 that holds the
       picture's largest value; floats within [0, 1] by 1; anything beyond or negative from its own least to largest.
-    * Transparency is laid on white. CMYK follows Adobe's inverted values where the file is marked so.
+    * Transparency is laid on white. CMYK in a JPEG is taken as inverted, as Adobe and nearly all others write it.
     * With `at_least_hw`, a JPEG may come 2, 4 or 8 times smaller, never smaller than that, and only by a factor
       that divides both sides, so that boxes scale exactly.
 

@@ -81,6 +81,8 @@ def apply_view(
     image, seen = transform.resize(image, list(network_hw), antialias=True), transform.resize(seen, list(network_hw))
     if view.flip:
         image, seen = transform.horizontal_flip(image), transform.horizontal_flip(seen)
+    # Resizing and mirroring round; the last clipping makes the edges exact.
+    seen = _clamped(seen)
     kept = visible & ((seen[:, 2:] - seen[:, :2]) >= LEAST_SIDE).all(1)
     return image.as_subclass(Tensor), seen.as_subclass(Tensor)[kept].float(), torch.from_numpy(labels)[kept]
 

@@ -1,0 +1,197 @@
+"""COCO reader: ids, crowds, areas, folders, and what it refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_sets import write_coco_set, write_picture
+
+from dinotune import config
+from dinotune.data.formats import detect_format
+from dinotune.data.records import LabelSet, Records
+from dinotune.data.splits import available_splits, read_records
+from dinotune.errors import DataError
+
+
+def read(root: Path, split: str = "train", labels: LabelSet | None = None, **explicit: Any) -> Records:
+    data = config.Data(
+        root=root,
+        val=config.Split.model_validate({"annotations": root / "annotations/instances_train2017.json"}),
+        **explicit,
+    )
+    return read_records(data, split, seed=0, labels=labels)
+
+
+def test_keeps_sparse_ids_and_listed_order(tmp_path: Path) -> None:
+    write_coco_set(tmp_path)
+    records = read(tmp_path)
+    assert records.labels == LabelSet(("dog", "mug"), (18, 90))
+    assert records.image_ids.tolist() == [7, 3]
+    first = records[0]
+    assert first.path == tmp_path / "images/train2017/seven.jpg"
+    assert first.boxes.tolist() == [[10, 5, 30, 15], [0, 0, 60, 40]]
+    assert first.labels.tolist() == [1, 0]
+    assert first.crowd.tolist() == [False, True]
+    assert first.areas.tolist() == [111, 2400], "the file's area, else width x height"
+    assert records[1].boxes.tolist() == [[1.5, 2.5, 4.5, 6.5]]
+    assert records.notes == ()
+
+
+@pytest.mark.parametrize("folder", ["images/train2017", "train2017", "images/train", "train", "images"])
+def test_finds_the_pictures(tmp_path: Path, folder: str) -> None:
+    write_coco_set(tmp_path, folder=folder)
+    assert detect_format(tmp_path) == "coco"
+    assert read(tmp_path)[0].path == tmp_path / folder / "seven.jpg"
+
+
+def test_a_file_name_may_repeat_its_folder(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "train2017/seven.jpg"}]
+    write_coco_set(tmp_path, folder="train2017", images=images, annotations=[])
+    record = read(tmp_path)[0]
+    assert record.path == tmp_path / "train2017/seven.jpg"
+    assert (record.height, record.width) == (40, 60), "read from the file's header where the JSON has no size"
+
+
+def test_names_of_splits_are_not_mixed_up(tmp_path: Path) -> None:
+    for split in ("train2017", "trainval2017", "minival2014", "valid", "test-dev2017"):
+        write_coco_set(tmp_path, split=split, folder="images")
+    data = config.Data(root=tmp_path)
+    assert available_splits(data) == ("train", "val", "test")
+    write_coco_set(tmp_path, split="train2014")
+    with pytest.raises(DataError, match=r"instances_train2014.json, instances_train2017.json.*data.train.annotations"):
+        available_splits(data)
+
+
+def test_roboflow_folder_drops_the_unused_placeholder(tmp_path: Path) -> None:
+    categories = [
+        {"id": 0, "name": "cells", "supercategory": "none"},
+        {"id": 1, "name": "RBC", "supercategory": "cells"},
+    ]
+    box = {"id": 4, "image_id": 0, "category_id": 1, "bbox": [1, 1, 5, 5]}
+    for split in ("train", "valid", "test"):
+        write_picture(tmp_path / split / "a.jpg")
+        content = {"images": [{"id": 0, "file_name": "a.jpg"}], "categories": categories, "annotations": [box]}
+        (tmp_path / split / "_annotations.coco.json").write_text(json.dumps(content))
+    data = config.Data(root=tmp_path)
+    assert available_splits(data) == ("train", "val", "test")
+    records = read_records(data, "val", seed=0)
+    assert records.labels == LabelSet(("RBC",), (1,))
+    assert records[0].path == tmp_path / "valid/a.jpg"
+
+    used = {
+        "images": [{"id": 0, "file_name": "a.jpg"}],
+        "categories": categories,
+        "annotations": [box | {"category_id": 0}],
+    }
+    (tmp_path / "valid/_annotations.coco.json").write_text(json.dumps(used))
+    assert read_records(data, "val", seed=0).labels.ids == (0, 1)
+
+
+BOX = {"id": 55, "image_id": 7, "category_id": 90, "bbox": [1, 1, 5, 5]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"annotations": [BOX | {"category_id": 1}]},
+            r"instances_train2017.json: annotation 55: unknown category_id 1",
+        ),
+        ({"annotations": [BOX | {"image_id": 8}]}, r"instances_train2017.json: annotation 55: unknown image_id 8"),
+        ({"annotations": [BOX | {"bbox": [1, 2, 3]}]}, r"annotation 55: bbox \[1, 2, 3\]"),
+        ({"annotations": [BOX | {"bbox": [1, 2, float("nan"), 3]}]}, r"annotation 55: bbox"),
+        ({"categories": [{"id": 90, "name": "mug"}, {"id": 18, "name": "mug"}]}, "occur twice"),
+        ({"categories": []}, "no categories"),
+        ({"images": [{"id": 7, "file_name": "seven.jpg"}] * 2}, "picture id 7 occurs twice"),
+        ({"annotations": None}, "no list `annotations`"),
+        ({"images": []}, "no pictures"),
+    ],
+)
+def test_refuses(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    write_coco_set(tmp_path, **({"annotations": []} | changes))
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+
+
+def test_broken_json_is_named_with_the_position(tmp_path: Path) -> None:
+    path = write_coco_set(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    with pytest.raises(DataError, match=r"instances_train2017.json: not readable as JSON: .*line 1 column \d+"):
+        read(tmp_path)
+    path.write_bytes(whole.decode().encode("utf-16"))
+    with pytest.raises(DataError, match=r"instances_train2017.json: not readable as JSON: .*position 0"):
+        read(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + whole)
+    assert len(read(tmp_path)) == 2, "a byte order mark alone does no harm"
+
+
+def test_missing_pictures_are_counted_and_the_folder_named(tmp_path: Path) -> None:
+    images = [{"id": i, "file_name": f"{i}.jpg", "height": 40, "width": 60} for i in range(1, 6)]
+    write_coco_set(tmp_path, images=[*images, {"id": 7, "file_name": "seven.jpg"}], annotations=[])
+    with pytest.raises(
+        DataError, match=r"5 of 6 pictures do not exist: 1.jpg, 2.jpg, 3.jpg, …; searched .*images/train2017"
+    ):
+        read(tmp_path)
+
+
+def test_boxes_are_clipped_and_those_without_area_left_out(tmp_path: Path) -> None:
+    boxes = [[-5, 10, 20, 10], [50, 30, 10.4, 10.4], [10, 10, 0, 5], [70, 10, 5, 5], [5, 5, -3, 4]]
+    annotations = [BOX | {"id": 100 + i, "bbox": box, "area": 9} for i, box in enumerate(boxes)]
+    write_coco_set(tmp_path, annotations=annotations)
+    records = read(tmp_path)
+    assert records.boxes.tolist() == [[0, 10, 15, 20], [50, 30, 60, 40]]
+    assert records.notes == (
+        "3 boxes without an area inside the picture left out: annotation 102, annotation 103, annotation 104",
+        "1 box reaching beyond the picture clipped: annotation 100",
+    )
+
+
+def test_classes_are_matched_by_name(tmp_path: Path) -> None:
+    write_coco_set(tmp_path)
+    trained = LabelSet(("mug", "dog"), (1, 2))
+    records = read(tmp_path, labels=trained)
+    assert records.labels == LabelSet(("mug", "dog"), (90, 18)), "the model's order, this file's ids"
+    assert records.box_labels.tolist() == [0, 1, 1]
+    with pytest.raises(DataError, match=r'annotation 2: class "dog" is not among the classes of the model'):
+        read(tmp_path, labels=LabelSet(("mug",), (90,)))
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "pictures", "boxes"),
+    [
+        ("coco53", "train", 26, 181),
+        ("coco53", "val", 27, 173),
+        ("nuclei", "train", 160, 5294),
+        ("nuclei", "val", 40, 1348),
+    ],
+)
+def test_agrees_with_pycocotools(
+    shared_data: Path, name: str, split: str, pictures: int, boxes: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pycocotools.coco import COCO
+
+    records = read_records(config.Data(root=shared_data / name), split, seed=0)
+    assert (len(records), len(records.boxes)) == (pictures, boxes)
+    (file,) = (shared_data / name / "annotations").glob(f"instances_{split}*.json")
+    theirs = COCO(file)
+    capsys.readouterr()
+    assert sorted(records.image_ids.tolist()) == sorted(theirs.getImgIds())
+    assert list(records.labels.ids) == sorted(theirs.getCatIds())
+    for record in (records[i] for i in range(len(records))):
+        annotations = theirs.loadAnns(theirs.getAnnIds(record.image_id))
+        assert [records.labels.ids[label] for label in record.labels] == [a["category_id"] for a in annotations]
+        xywh = np.concatenate([record.boxes[:, :2], record.boxes[:, 2:] - record.boxes[:, :2]], 1)
+        # Boxes that overhang by rounding are clipped.
+        np.testing.assert_allclose(xywh, np.array([a["bbox"] for a in annotations]).reshape(-1, 4), atol=0.02)
+        assert record.areas.tolist() == [a["area"] for a in annotations]
+        assert record.path.name == theirs.loadImgs(record.image_id)[0]["file_name"]
+
+
+def test_coco53_has_cocos_sparse_ids(shared_data: Path) -> None:
+    labels = read_records(config.Data(root=shared_data / "coco53"), "val", seed=0).labels
+    assert len(labels) == 80
+    assert labels.ids[-1] == 90
+    assert labels.names[labels.index_of_id(90)] == "toothbrush"

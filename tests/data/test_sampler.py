@@ -1,0 +1,112 @@
+"""Batch samplers: everything once, one size per batch, and exactly repeatable."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dinotune import config
+from dinotune.data.buckets import MOST_STRETCH, stretch
+from dinotune.data.records import LabelSet, Records
+from dinotune.data.sampler import Draw, EvaluationBatchSampler, TrainBatchSampler
+
+SIZES = [(480, 640)] * 13 + [(640, 480)] * 6 + [(500, 500)] * 4 + [(100, 900)] * 2 + [(481, 640)] * 4
+
+
+def records() -> Records:
+    count = len(SIZES)
+    return Records(
+        name="sizes only",
+        labels=LabelSet(("a",), (1,)),
+        paths=np.array([f"{i}.jpg" for i in range(count)]),
+        image_ids=np.arange(count),
+        sizes_hw=np.array(SIZES),
+        offsets=np.zeros(count + 1, np.int64),
+        boxes=np.empty((0, 4)),
+        box_labels=np.empty(0, np.int64),
+        crowd=np.empty(0, np.bool_),
+        areas=np.empty(0),
+    )
+
+
+def sampler(seed: int = 0, batch_size: int = 4, **settings: Any) -> TrainBatchSampler:
+    data = config.Data.model_validate({"size": 320} | settings)
+    return TrainBatchSampler(records(), data, batch_size=batch_size, multiple=16, seed=seed)
+
+
+def epoch(batches: TrainBatchSampler, number: int, start: int = 0) -> list[list[Draw]]:
+    batches.set_epoch(number, start)
+    return list(batches)
+
+
+@pytest.mark.parametrize("settings", [{}, {"resize": "square"}, {"augmentation": "none"}])
+@pytest.mark.parametrize("batch_size", [1, 4, 50])
+def test_every_picture_once_per_epoch(settings: dict[str, Any], batch_size: int) -> None:
+    batches = sampler(batch_size=batch_size, **settings)
+    for number in range(3):
+        drawn = epoch(batches, number)
+        assert len(drawn) == len(batches)
+        assert sorted(draw.picture for batch in drawn for draw in batch) == list(range(len(SIZES)))
+        assert all(len(batch) <= batch_size for batch in drawn)
+        assert [{draw.batch for draw in batch} for batch in drawn] == [{i} for i in range(len(drawn))]
+        assert {draw.epoch for batch in drawn for draw in batch} == {number}
+
+
+def test_batches_have_one_size_that_stretches_little() -> None:
+    batches = sampler()
+    for batch in (batch for number in range(10) for batch in epoch(batches, number)):
+        ((height, width),) = {(draw.height, draw.width) for draw in batch}
+        assert height % 16 == width % 16 == 0
+        shapes = {SIZES[draw.picture] for draw in batch} - {(100, 900)}  # its short side rounds up by more
+        assert all(stretch(shape, (height, width)) <= MOST_STRETCH for shape in shapes)
+
+
+def test_scale_is_drawn_per_batch_and_covers_the_range() -> None:
+    batches = sampler(augmentation={"scale_jitter": [0.8, 1.2]}, resize="square")
+    sides = {batch[0].height for number in range(10) for batch in epoch(batches, number)}
+    assert sides == {256, 288, 320, 352, 384}
+    assert {batch[0].height for batch in epoch(sampler(augmentation="none", resize="square"), 0)} == {320}
+
+
+def test_epochs_and_seeds_differ_and_repeat() -> None:
+    first = epoch(sampler(), 0)
+    assert first == epoch(sampler(), 0)
+    assert first != epoch(sampler(), 1)
+    assert first != epoch(sampler(seed=1), 0)
+    pairs = [{draw.picture for draw in batch} for batch in first if len(batch) == 4]
+    again = [{draw.picture for draw in batch} for batch in epoch(sampler(), 1) if len(batch) == 4]
+    assert pairs != again, "pictures meet others in another epoch"
+
+
+def test_incomplete_batches_are_not_always_last() -> None:
+    batches = sampler()
+    assert any(len(epoch(batches, number)[-1]) == 4 for number in range(10))
+
+
+@pytest.mark.parametrize("start", [0, 1, 5, 8])
+def test_the_rest_of_an_epoch_is_what_would_have_followed(start: int) -> None:
+    whole = epoch(sampler(), 2)
+    resumed = sampler()
+    assert epoch(resumed, 2, start) == whole[start:]
+    assert len(resumed) == len(whole), "schedules count whole epochs"
+    assert epoch(resumed, 3) == epoch(sampler(), 3), "the next epoch starts at its beginning"
+
+
+def test_global_generators_play_no_part() -> None:
+    np.random.seed(0)
+    first = epoch(sampler(), 0)
+    np.random.seed(1)
+    assert epoch(sampler(), 0) == first
+
+
+def test_evaluation_gives_every_picture_once_in_order() -> None:
+    batches = EvaluationBatchSampler(records(), config.Data(size=320), batch_size=4, multiple=16)
+    drawn = list(batches)
+    assert len(batches) == len(drawn)
+    assert sorted(draw.picture for batch in drawn for draw in batch) == list(range(len(SIZES)))
+    assert all(len({(draw.height, draw.width) for draw in batch}) == 1 for batch in drawn)
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for draw in (draw for batch in drawn for draw in batch):
+        by_size.setdefault((draw.height, draw.width), []).append(draw.picture)
+    assert all(pictures == sorted(pictures) for pictures in by_size.values())
+    assert list(batches) == drawn

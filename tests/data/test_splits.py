@@ -1,0 +1,140 @@
+"""Splits: explicit paths, held-out validation pictures, limits, and messages."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_sets import drawn_records, write_coco_set, write_voc_set
+
+from dinotune import config
+from dinotune.data.formats import detect_format
+from dinotune.data.splits import available_splits, read_records, stratified_share
+from dinotune.errors import DataError
+
+
+def write_without_validation(root: Path) -> config.Data:
+    """50 pictures: 40 show only cats, 10 a dog, some of them both."""
+    objects = {
+        f"{i:02}": [("cat", (1, 1, 9, 9))] * (i % 5 != 0 or i % 2) + [("dog", (5, 5, 20, 20))] * (i % 5 == 0)
+        for i in range(50)
+    }
+    write_voc_set(root, objects, {"train": list(objects)})
+    return config.Data(root=root)
+
+
+def test_validation_share_is_held_out(tmp_path: Path) -> None:
+    data = write_without_validation(tmp_path)
+    assert available_splits(data) == ("train",)
+    train, val = (read_records(data, split, seed=3) for split in ("train", "val"))
+    assert (len(train), len(val)) == (40, 10)
+    assert not set(train.paths) & set(val.paths)
+    assert train.notes == val.notes == ("no validation split: 10 of 50 training pictures held out (seed 3)",)
+    dogs = sum(1 in val[i].labels for i in range(len(val)))
+    assert dogs == 2, "a fifth of each class"
+    assert set(val.paths) != set(read_records(data, "val", seed=4).paths)
+
+
+def test_held_out_pictures_are_the_same_in_every_process(tmp_path: Path) -> None:
+    data = write_without_validation(tmp_path)
+    here = read_records(data, "val", seed=3).image_ids.tolist()
+    code = (
+        "from dinotune import config; from dinotune.data.splits import read_records;"
+        f"print(read_records(config.Data(root={str(tmp_path)!r}), 'val', seed=3).image_ids.tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(here)
+
+
+def test_reading_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+    data = write_without_validation(tmp_path)
+    np.random.seed(1)
+    before = np.random.get_state()[1].copy()  # type: ignore[index]
+    read_records(data, "val", seed=3)
+    assert (np.random.get_state()[1] == before).all()  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.001, 1), (0.5, 5), (0.999, 9)])
+def test_share_takes_at_least_one_and_never_all(tmp_path: Path, share: float, count: int) -> None:
+    records = drawn_records(tmp_path, [(8, 8)] * 10)
+    assert stratified_share(records, share, np.random.default_rng(0)).sum() == count
+
+
+def test_every_picture_can_be_held_out(tmp_path: Path) -> None:
+    records = drawn_records(tmp_path, [(8, 8)] * 7)
+    seen = sum(stratified_share(records, 0.2, np.random.default_rng(seed)) for seed in range(60))
+    assert (np.asarray(seen) > 0).all()
+
+
+def test_limit_draws_pictures_with_boxes(tmp_path: Path) -> None:
+    objects = {f"{i:02}": [("cat", (1, 1, 9, 9))] * (i % 2) for i in range(20)}
+    write_voc_set(tmp_path, objects, {"train": list(objects), "val": ["01"]})
+    data = config.Data(root=tmp_path, train=config.Split.model_validate({"limit": 4}))
+    records = read_records(data, "train", seed=0)
+    assert len(records) == 4
+    assert (np.diff(records.offsets) > 0).all()
+    assert records.notes == ("limit 4: 4 of 20 pictures used, drawn among those with boxes (seed 0)",)
+    assert set(records.paths) == set(read_records(data, "train", seed=0).paths)
+    assert set(records.paths) != set(read_records(data, "train", seed=1).paths)
+    many = read_records(config.Data(root=tmp_path, train=config.Split.model_validate({"limit": 99})), "train", seed=0)
+    assert len(many) == 10
+
+
+def test_explicit_paths_stand_beside_the_root(tmp_path: Path) -> None:
+    write_coco_set(tmp_path / "a")
+    other = write_coco_set(tmp_path / "b", split="holdout", folder="pictures")
+    data = config.Data(
+        root=tmp_path / "a", val=config.Split.model_validate({"annotations": other, "images": tmp_path / "b/pictures"})
+    )
+    assert available_splits(data) == ("train", "val")
+    assert read_records(data, "val", seed=0)[0].path == tmp_path / "b/pictures/seven.jpg"
+    assert read_records(data, "train", seed=0)[0].path == tmp_path / "a/images/train2017/seven.jpg"
+
+
+def test_explicit_paths_stand_without_a_root(tmp_path: Path) -> None:
+    coco = write_coco_set(tmp_path / "c")
+    assert len(read_records(config.Data(test=config.Split.model_validate({"annotations": coco})), "test", seed=0)) == 2
+    write_voc_set(tmp_path / "v", {"a": [("cat", (1, 1, 5, 5))]}, {})
+    voc = config.Data(test=config.Split.model_validate({"annotations": tmp_path / "v/Annotations"}))
+    assert read_records(voc, "test", seed=0)[0].path == tmp_path / "v/JPEGImages/a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("settings", "split", "message"),
+    [
+        ({}, "train", "data.root is not set"),
+        ({"root": "nowhere"}, "train", "nowhere: no such folder"),
+        ({"root": "."}, "train", r"Looked for COCO .*Pascal VOC .*the folder holds c, v"),
+        ({"root": "c"}, "test", r"no split test \(found: train\); name it with data.test.annotations"),
+        ({"root": "c", "val": {"annotations": "gone.json"}}, "val", "data.val.annotations: gone.json does not exist"),
+        ({"root": "c", "val": {"images": "c/images"}}, "val", "add data.val.annotations"),
+    ],
+)
+def test_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], split: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_coco_set(Path("c"))
+    Path("v").mkdir()
+    with pytest.raises(DataError, match=message):
+        read_records(config.Data.model_validate(settings), split, seed=0)
+
+
+def test_two_formats_in_one_folder_need_a_choice(tmp_path: Path) -> None:
+    write_voc_set(tmp_path, {"a": [("cat", (1, 1, 5, 5))]}, {"train": ["a"]})
+    write_coco_set(tmp_path)
+    with pytest.raises(DataError, match=r"coco and voc annotations; choose with data.format=coco"):
+        detect_format(tmp_path)
+    data = config.Data(root=tmp_path, format="voc", validation_share=0.5)
+    assert available_splits(data) == ("train",)
+
+
+def test_real_sets_are_recognised(shared_data: Path) -> None:
+    found = {name: detect_format(shared_data / name) for name in ("bccd", "nuclei", "coco53")}
+    assert found == {"bccd": "voc", "nuclei": "coco", "coco53": "coco"}
+
+
+def test_readers_load_no_torch() -> None:
+    code = "import sys, dinotune.data.splits; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
