@@ -36,9 +36,11 @@ def photometric(
     mean = images.float().mean((2, 3)) @ grey
     gain = (1 + brightness) * (1 + contrast)
     matrix = _hue(turn) @ _saturation(1 + saturation, grey) * gain[:, None, None]
+    # The exact identity, so that pictures left alone stay equal to the last bit.
+    matrix = torch.where(changed[:, None, None] > 0, matrix, torch.eye(3, device=images.device))
     offset = -(1 + brightness) * contrast * mean
-    mixed = torch.baddbmm(offset[:, None, None], matrix, images.float().flatten(2)).view_as(images)
-    return torch.where(changed[:, None, None, None] > 0, mixed.clamp(0, 1).to(images.dtype), images)
+    mixed = torch.baddbmm(offset[:, None, None], matrix, images.float().flatten(2))
+    return mixed.clamp_(0, 1).view_as(images).to(images.dtype)
 
 
 def _saturation(factor: Float[Tensor, "batch"], grey: Float[Tensor, "3"]) -> Float[Tensor, "batch 3 3"]:
