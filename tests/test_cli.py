@@ -145,6 +145,8 @@ def test_errors_end_in_their_status(
         (["list", "settings"], "training.epochs = 50  (integer >= 1)"),
         (["list", "heads"], "faster_rcnn"),
         (["--help"], "quickstart"),
+        (["backbones"], "21,601,152"),
+        (["backbones", "--size", "448", "630"], "32x45"),
     ],
 )
 def test_listings(capsys: pytest.CaptureFixture[str], words: list[str], expected: str) -> None:

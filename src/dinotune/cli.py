@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 
 import dinotune
-from dinotune import listings
 from dinotune.config.loading import Loaded, load_experiment
 from dinotune.errors import DinotuneError, SettingsError
 
@@ -162,9 +161,9 @@ def backbones(
     ] = None,
 ) -> None:
     """Print the DINO models with their true numbers."""
-    from dinotune.backbones.variants import backbone_rows
+    from dinotune import listings
 
-    listings.print_rows("Backbones", backbone_rows(size))
+    listings.print_backbones(size)
 
 
 @app.command("list")
@@ -173,6 +172,8 @@ def list_(
     folder: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
 ) -> None:
     """Print the recipes, all settings, the heads, or the runs so far."""
+    from dinotune import listings
+
     match what:
         case Listing.RECIPES:
             listings.print_recipes()

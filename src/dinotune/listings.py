@@ -1,6 +1,5 @@
 """Tables of the command line: recipes, settings, heads, runs, backbones."""
 
-import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from dinotune.backbones.catalog import backbone_rows
 from dinotune.config.experiment import Experiment
 from dinotune.config.fields import sections
 from dinotune.config.recipes import MODIFIERS, RECIPES, header, names
@@ -25,11 +25,21 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     Console().print(table)
 
 
-def print_rows(title: str, rows: Sequence[Any]) -> None:
-    """Print a list of dataclass objects, a column per field."""
-    columns = [field.name for field in dataclasses.fields(rows[0])]
-    cells = [[_cell(getattr(row, column)) for column in columns] for row in rows]
-    print_table(title, [column.replace("_", " ") for column in columns], cells)
+def print_backbones(size_hw: tuple[int, int] | None) -> None:
+    """Print the DINO models with their numbers, and the patch grid for a size."""
+    for row in backbone_rows(size_hw):
+        grid = [f"grid {row.grid_hw[0]}x{row.grid_hw[1]}"] if row.grid_hw else []
+        words = [
+            f"{row.parameters:,} parameters",
+            f"width {row.width}",
+            f"depth {row.depth}",
+            f"patch {row.patch_size}",
+            *grid,
+            *([row.note] if row.note else []),
+            row.licence + (" (gated)" if row.gated else ""),
+            *([f"here: {row.local}"] if row.local else []),
+        ]
+        print(f"{row.id}  or  {row.timm_id}\n    {', '.join(words)}")
 
 
 def print_recipes() -> None:
@@ -70,12 +80,4 @@ def _scores(run: Path) -> tuple[str, str]:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, tuple | list):
-        return "x".join(str(member) for member in value)
-    return "" if value is None else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

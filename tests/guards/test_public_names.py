@@ -1,0 +1,61 @@
+"""The public names: exactly these, each of them there."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import dinotune
+
+ROOT = Path(__file__).parents[2]
+VERBS = {"train", "load", "evaluate", "resume", "load_backbone", "read_image"}
+SETTINGS = {
+    "Adamw",
+    "Augmentation",
+    "Backbone",
+    "Cosine",
+    "Data",
+    "Evaluation",
+    "Experiment",
+    "FasterRcnn",
+    "Frozen",
+    "Sgd",
+    "Split",
+    "Steps",
+    "TinyShape",
+    "TrainableStage",
+    "Training",
+}
+
+
+def test_public_names_are_exactly_these() -> None:
+    assert set(dinotune.__all__) == VERBS | SETTINGS | {"DinotuneError", "__version__"}
+    assert dir(dinotune) == sorted(dinotune.__all__)
+
+
+@pytest.mark.parametrize("name", dinotune.__all__)
+def test_public_name_is_there(name: str) -> None:
+    assert getattr(dinotune, name).__doc__
+
+
+def test_other_names_are_not() -> None:
+    with pytest.raises(AttributeError, match="'dinotune' has no attribute 'Detector'"):
+        _ = dinotune.Detector
+
+
+def test_version_is_the_same_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == dinotune.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", dinotune.__version__)
+
+
+def test_every_dependency_is_pinned_and_explained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    direct = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    names = {re.split(r"[<>=!]", requirement)[0].lower() for requirement in direct}
+    pinned = {pin.split("==")[0] for pin in project["tool"]["uv"]["constraint-dependencies"]}
+    explained = (ROOT / "docs/decisions/0002-dependencies.md").read_text(encoding="utf-8").lower()
+    assert names - pinned == set()
+    assert {name for name in names if not re.search(rf"(?<![\w-]){name}(?![\w-])", explained)} == set()

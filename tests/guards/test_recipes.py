@@ -1,0 +1,63 @@
+"""Every recipe and modifier that comes with the package is valid, counted, and opens with what it is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dinotune.config.loading import load_experiment
+from dinotune.config.recipes import MODIFIERS, RECIPES, header, names
+
+NUMBER_OF_RECIPES = 6
+NUMBER_OF_MODIFIERS = 2
+ALL = [(name, folder) for folder in (RECIPES, MODIFIERS) for name in names(folder)]
+
+
+def test_none_is_lost() -> None:
+    assert len(names()) == NUMBER_OF_RECIPES
+    assert len(names(MODIFIERS)) == NUMBER_OF_MODIFIERS
+    assert len(list(RECIPES.rglob("*.*"))) == len(ALL)
+
+
+@pytest.mark.parametrize("name", names())
+def test_recipe_is_valid_and_bears_its_name(name: str) -> None:
+    loaded = load_experiment(name, environ={})
+    assert loaded.experiment.name == name
+    assert loaded.notes == ()
+
+
+@pytest.mark.parametrize("name", names(MODIFIERS))
+def test_modifier_is_valid_after_every_recipe_and_changes_it(name: str) -> None:
+    for recipe in names():
+        plain = load_experiment(recipe, environ={}).experiment
+        assert load_experiment(recipe, [name], environ={}).experiment != plain
+
+
+@pytest.mark.parametrize(("name", "folder"), ALL, ids=lambda value: value if isinstance(value, str) else "")
+def test_recipe_opens_with_what_it_is(name: str, folder: Path) -> None:
+    what, command, time, score, *_ = header(name, folder)
+    assert what.endswith(".")
+    assert re.fullmatch(r"command: dinotune (train \w+|quickstart).*", command)
+    assert name in command
+    assert time.startswith("time: ")
+    assert score.startswith("score: ")
+
+
+def test_modifier_commands_load() -> None:
+    for name, folder in ALL:
+        words = header(name, folder)[1].removeprefix("command: dinotune ").split()
+        if words[0] == "train":
+            arguments = words[1:]
+            overrides = [word for word in arguments if "=" in word]
+            load_experiment(arguments[0], [word for word in arguments[1:] if "=" not in word], overrides, {})
+
+
+def test_three_levels_are_as_published() -> None:
+    experiment = load_experiment("dinov3_faster_rcnn_three_levels", environ={}).experiment
+    head = experiment.head
+    assert head.anchor_sizes == ((32, 64, 128), (64, 128, 256), (128, 256, 512))
+    assert len(head.stride_factors) == 3
+    assert (experiment.data.size, experiment.data.max_size) == (640, 960)
+    training = experiment.training
+    assert (training.epochs, training.batch_size, training.learning_rate, training.clip) == (10, 2, 5e-4, 1.0)
+    assert experiment.backbone.trainable == ()
