@@ -25,7 +25,7 @@ class Cut:
 
     `taps` holds the raw output sequences (prefix tokens included, or maps for ConvNeXt) of every
     tapped block below the cut, by block number; `sequence` is the input of the first block that
-    learns, or none where everything is frozen.
+    learns, the images themselves where the patch embedding learns, or none where everything is frozen.
     """
 
     taps: dict[int, Tensor]

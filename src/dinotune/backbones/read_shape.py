@@ -30,6 +30,11 @@ def shape_from_config(config: Mapping[str, Any], named: NamedWeights, where: str
     Raises:
         WeightsError: no DINO model, or a key of the shape is missing.
     """
+    wanted = "silu" if config.get("use_gated_mlp") else "gelu"
+    if config.get("hidden_act", wanted) != wanted and not config.get("use_swiglu_ffn"):
+        raise WeightsError(
+            f"{where}: hidden_act {config['hidden_act']!r} is not that of DINO's MLP; it must be {wanted!r}"
+        )
     try:
         if "architecture" in config:
             return _from_timm(config, named, where)
