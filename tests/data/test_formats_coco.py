@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_sets import write_coco_set, write_picture
 
 from dinotune import config
 from dinotune.data.formats import detect_format
 from dinotune.data.records import LabelSet, Records
 from dinotune.data.splits import available_splits, read_records
 from dinotune.errors import DataError
+from tests.data.small_sets import write_coco_set, write_picture
 
 
 def read(root: Path, split: str = "train", labels: LabelSet | None = None, **explicit: Any) -> Records:

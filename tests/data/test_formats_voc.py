@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_sets import voc_objects, write_picture, write_voc_set
 
 from dinotune import config
 from dinotune.data.formats import detect_format
 from dinotune.data.records import LabelSet
 from dinotune.data.splits import read_records
 from dinotune.errors import DataError
+from tests.data.small_sets import voc_objects, write_picture, write_voc_set
 
 
 def write_usual(root: Path) -> config.Data:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_sets import drawn_records
 
 from dinotune import config
 from dinotune.data.batches import Batch
 from dinotune.data.loader import evaluation_loader, training_loader, worker_count
 from dinotune.data.records import ImageRecord, LabelSet, Records
+from tests.data.small_sets import drawn_records
 
 SIZES = [(40, 60)] * 7 + [(60, 40)] * 4
 FORKED = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
@@ -43,6 +43,16 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     alone = load(records, workers=0, epoch=1)
     assert_equal(load(records, workers=2, epoch=1), alone)
     assert_equal(load(records, workers=0, epoch=1, start=2), alone[2:])
+
+
+@pytest.mark.slow
+def test_workers_that_start_anew_change_nothing(tmp_path: Path) -> None:
+    """Windows and macOS spawn; Python 3.14 uses a fork server: everything must pickle."""
+    records = drawn_records(tmp_path, SIZES)
+    data = config.Data(size=32, workers=1)
+    loader = training_loader(records, data, batch_size=3, multiple=8, seed=5, device_type="cpu")
+    loader.multiprocessing_context = "spawn"
+    assert_equal(list(loader), load(records, workers=0))
 
 
 @FORKED

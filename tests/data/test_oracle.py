@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_sets import voc_objects
 
 from dinotune import config
 from dinotune.data.records import Records
 from dinotune.data.splits import read_records
+from tests.data.small_sets import voc_objects
 
 
 def results(records: Records) -> list[dict[str, Any]]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_sets import drawn_records, write_coco_set, write_voc_set
 
 from dinotune import config
 from dinotune.data.formats import detect_format
 from dinotune.data.splits import available_splits, read_records, stratified_share
 from dinotune.errors import DataError
+from tests.data.small_sets import drawn_records, write_coco_set, write_voc_set
 
 
 def write_without_validation(root: Path) -> config.Data:
