@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from boxes_by_hand import image, oracle, random_detections, random_records, records_by_hand
 
 from dinotune.data.records import ImageRecord, Records
 from dinotune.tasks.best_f1 import best_f1, overlaps
 from dinotune.tasks.detected_boxes import DetectedBoxes
+from tests.tasks.boxes_by_hand import image, oracle, random_detections, random_records, records_by_hand
 
 Box = list[float]
 

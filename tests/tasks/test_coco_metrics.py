@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from boxes_by_hand import image, oracle, random_detections, random_records, records_by_hand
 
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError
@@ -21,6 +20,7 @@ from dinotune.tasks.coco_metrics import (
     to_coco_ground_truth,
     to_coco_results,
 )
+from tests.tasks.boxes_by_hand import image, oracle, random_detections, random_records, records_by_hand
 
 PUBLISHED = [0.505, 0.697, 0.573, 0.586, 0.519, 0.501, 0.387, 0.594, 0.595, 0.640, 0.566, 0.564]
 """`val2014_fake_eval_res.txt` of the COCO API, bbox."""
