@@ -168,3 +168,11 @@ def test_frozen_features_can_feed_a_head_that_learns() -> None:
     assert head.weight.grad is not None
     assert head.weight.grad.any()
     assert not features.maps[0].is_inference()
+
+
+def test_the_frozen_part_records_nothing_for_backward() -> None:
+    pictures = torch.rand(1, 3, 64, 64).requires_grad_()
+    parts = tiny("tiny-dinov3", blocks=(0, 3), trainable=1).frozen_part(pictures)
+    assert parts.sequence is not None
+    assert not parts.sequence.requires_grad
+    assert not parts.taps[0].requires_grad

@@ -1,0 +1,185 @@
+"""The verbs for Python: train, resume, evaluate, load, predict on files, quickstart."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dinotune import config
+from dinotune.checkpoints import find_checkpoint, load_model
+from dinotune.config.loading import load_experiment
+from dinotune.data.loader import evaluation_loader
+from dinotune.data.records import Records
+from dinotune.data.splits import read_records
+from dinotune.device import resolve_device, resolve_precision
+from dinotune.errors import SettingsError
+from dinotune.evaluation import Evaluation, evaluate_model, explain
+from dinotune.prediction import draw_pictures, predict_files
+from dinotune.predictor import Predictor, load_predictor
+from dinotune.training.progress import Progress
+from dinotune.training.run_folder import create_run_folder
+from dinotune.training.trainer import train_run
+
+__all__ = ["Run", "evaluate", "load", "predict_files", "resume", "train"]
+
+CHANGEABLE_ON_RESUME = (
+    "device",
+    "name",
+    "data.workers",
+    "data.max_corrupt",
+    "training.epochs",
+    "training.validate_every",
+    "training.checkpoint_every",
+    "training.checkpoint_every_steps",
+    "training.log_every",
+    "training.max_skipped_steps",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder and what was measured."""
+
+    folder: Path
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics of the best evaluation by AP: `run.metrics["AP50"]`."""
+        path = self.folder / "metrics.json"
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return metrics
+
+
+def train(
+    experiment: config.Experiment | str | Path,
+    *,
+    out: Path | None = None,
+    overwrite: bool = False,
+    notes: Sequence[str] = (),
+) -> Run:
+    """Train an experiment (settings, recipe name or YAML file) into a new run folder.
+
+    Raises:
+        SettingsError: settings are wrong, or `out` is not empty.
+        DinotuneError: data or weights cannot be used.
+    """
+    if not isinstance(experiment, config.Experiment):
+        loaded = load_experiment(experiment)
+        experiment, notes = loaded.experiment, (*notes, *loaded.notes)
+    folder = create_run_folder(experiment, out, overwrite=overwrite)
+    progress = Progress(folder / "train.log")
+    for line in (f"run folder: {folder}", *notes):
+        progress.say(line)
+    train_run(experiment, folder)
+    return Run(folder)
+
+
+def resume(run: Path, overrides: Sequence[str] = ()) -> Run:
+    """Go on with a stopped run exactly where its last checkpoint stands.
+
+    Raises:
+        SettingsError: an override changes what must stay as it was.
+    """
+    stored = run / "experiment.yaml"
+    if not stored.is_file():
+        raise SettingsError(f"{run}: no run folder (no experiment.yaml); name the folder of a run")
+    before = load_experiment(stored, environ={}).experiment
+    after = load_experiment(stored, overrides=overrides).experiment
+    changed = [key for key in _differences(before.model_dump(), after.model_dump()) if key not in CHANGEABLE_ON_RESUME]
+    if changed:
+        raise SettingsError(
+            f"--resume: {', '.join(changed)} cannot change in a run; start a new one, or change only "
+            f"{', '.join(CHANGEABLE_ON_RESUME)}"
+        )
+    train_run(after, run, resume=True)
+    return Run(run)
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key in {**before, **after}:
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def evaluate(
+    source: Path | str,
+    *,
+    overrides: Sequence[str] = (),
+    split: str | None = None,
+    out: Path | None = None,
+    pictures: int = 0,
+) -> dict[str, Any]:
+    """Measure a run (its best checkpoint) or one checkpoint file, and write metrics and predictions.
+
+    Args:
+        source: Run folder or checkpoint file.
+        overrides: Changes to `data`, `evaluation`, `device` and `training.precision`, as ``key=value``.
+        split: `train`, `val` or `test`; none takes the experiment's.
+        out: Folder for the results; none is `evaluations/DATA-SPLIT-CHECKPOINT` in the run folder.
+        pictures: Number of pictures to draw, truth beside prediction.
+
+    Returns:
+        The metrics, as in `metrics.json`, with `folder` added.
+    """
+    path = find_checkpoint(Path(source))
+    model, description = load_model(path)
+    experiment = _with_overrides(description.experiment, overrides)
+    split = split or experiment.evaluation.split
+    records = read_records(experiment.data, split, seed=experiment.seed, labels=description.labels)
+    folder = out or _evaluation_folder(path, experiment, split)
+    evaluation = _run_evaluation(model, experiment, records)
+    evaluation.write(folder)
+    draw_pictures(evaluation, folder / "pictures", pictures)
+    progress = Progress(None)
+    for line in (*evaluation.unreadable, *evaluation.metrics.notes, explain(evaluation)):
+        if line:
+            progress.say(line)
+    return {**evaluation.to_json(), "folder": str(folder)}
+
+
+def _run_evaluation(model: Any, experiment: config.Experiment, records: Records) -> Evaluation:
+    device = resolve_device(experiment.device)
+    batch_size = experiment.evaluation.batch_size or experiment.training.batch_size
+    with Progress(None) as progress:
+        loader = evaluation_loader(records, experiment.data, batch_size=batch_size, multiple=model.size_multiple)
+        progress.start(f"evaluating {records.name}", len(loader))
+        return evaluate_model(
+            model.to(device),
+            records,
+            loader,
+            precision=resolve_precision(experiment.training.precision, device),
+            max_detections=experiment.evaluation.max_detections,
+            on_batch=lambda _: progress.advance(),
+        )
+
+
+def _with_overrides(experiment: config.Experiment, overrides: Sequence[str]) -> config.Experiment:
+    """Change what may change when a trained model is measured."""
+    if not overrides:
+        return experiment
+    return load_experiment(experiment, overrides=overrides).experiment
+
+
+def _evaluation_folder(checkpoint: Path, experiment: config.Experiment, split: str) -> Path:
+    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    data = experiment.data.root.resolve().name if experiment.data.root else "data"
+    return run / "evaluations" / f"{data}-{split}-{checkpoint.stem}"
+
+
+def load(source: Path | str, device: str = "auto") -> Predictor:
+    """The model of a run folder (its best by AP) or of one checkpoint file, ready to predict."""
+    return load_predictor(source, device)
+
+
+def quickstart(out: Path | None = None, backbone: str | None = None, overrides: Sequence[str] = ()) -> Run:
+    """Draw a small data set, train a detector on it, evaluate on held-out pictures, predict."""
+    from dinotune.quickstart import quickstart as tour
+
+    return tour(out, backbone, overrides)

@@ -1,0 +1,153 @@
+"""Files for use: what was trained, the backbone's identity, settings, classes and thresholds.
+
+One loader reads every file a run writes: `.safetensors` files for use, and `last.ckpt` for resuming.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dinotune import config
+from dinotune.backbones.base import Backbone
+from dinotune.build import build_model
+from dinotune.data.records import LabelSet
+from dinotune.errors import DinotuneError, WeightsError
+from dinotune.files import write_atomically
+from dinotune.model import Model
+
+METADATA_KEY = "dinotune"
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything but the tensors: enough to build the model again."""
+
+    experiment: config.Experiment
+    labels: LabelSet
+    backbone_sha256: str | None
+    """Identity of the frozen weights; none where all weights are in the file (random ones)."""
+    thresholds: dict[str, float | None]
+    """Score with the best F1 per class name, from the evaluation at the time of writing."""
+    epoch: int
+    metrics: dict[str, float | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` reads them back."""
+        return {
+            "experiment": self.experiment.model_dump(mode="json"),
+            "labels": {"names": self.labels.names, "ids": self.labels.ids},
+            "backbone_sha256": self.backbone_sha256,
+            "thresholds": self.thresholds,
+            "epoch": self.epoch,
+            "metrics": self.metrics,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Description":
+        """The inverse of `to_json`."""
+        return cls(
+            experiment=config.Experiment.model_validate(values["experiment"]),
+            labels=LabelSet(tuple(values["labels"]["names"]), tuple(values["labels"]["ids"])),
+            backbone_sha256=values["backbone_sha256"],
+            thresholds=values["thresholds"],
+            epoch=values["epoch"],
+            metrics=values["metrics"],
+        )
+
+
+def trained_state(model: Model) -> dict[str, Tensor]:
+    """All that a checkpoint must hold: the head, what learns in the backbone in any stage and its buffers.
+
+    Frozen weights with a file identity are left out; random ones are included.
+    """
+    state: dict[str, Tensor] = model.state_dict()
+    if model.backbone.identity.sha256 is None:
+        return state
+    kept = _learning_names(model.backbone)
+    return {name: tensor for name, tensor in state.items() if name.startswith("head.") or name in kept}
+
+
+def _learning_names(backbone: Backbone) -> set[str]:
+    """Names in the model's state of parameters that learn in any stage, and of buffers beside them."""
+    parameters = {name for _, group in backbone.stage_parameters() for name, _ in group}
+    owners = {name.rpartition(".")[0] for name in parameters}
+    buffers = {name for name, _ in backbone.named_buffers() if name.rpartition(".")[0] in owners}
+    return {f"backbone.{name}" for name in parameters | buffers}
+
+
+def load_trained_state(model: Model, state: dict[str, Tensor]) -> None:
+    """Put a checkpoint's tensors into a model. WeightsError names every missing or unexpected tensor."""
+    expected = trained_state(model).keys()
+    missing, unexpected = sorted(expected - state.keys()), sorted(state.keys() - expected)
+    if missing or unexpected:
+        raise WeightsError(
+            f"checkpoint and settings disagree: missing {missing[:5] or 'nothing'}, unexpected "
+            f"{unexpected[:5] or 'nothing'} (at most 5 named); load it with the settings it was trained with"
+        )
+    model.load_state_dict(state, strict=False)
+
+
+def write_checkpoint(path: Path, model: Model, description: Description) -> None:
+    """Write a `.safetensors` file for use, atomically."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained_state(model).items()}
+    metadata = {METADATA_KEY: json.dumps(description.to_json())}
+    write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Description]:
+    """Tensors and description of a `.safetensors` file or of `last.ckpt`."""
+    if not path.is_file():
+        raise DinotuneError(f"{path}: no such checkpoint file")
+    try:
+        state, description = _read_resume_file(path) if path.suffix == ".ckpt" else _read_safetensors(path)
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise DinotuneError(f"{path}: not a checkpoint of dinotune, or damaged ({error})") from error
+    return state, Description.from_json(description)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(path, framework="pt") as opened:
+        description = json.loads((opened.metadata() or {})[METADATA_KEY])
+        return {name: opened.get_tensor(name) for name in opened.keys()}, description  # noqa: SIM118
+
+
+def _read_resume_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    prefix = "model."
+    state = {name.removeprefix(prefix): tensor for name, tensor in checkpoint["state_dict"].items()}
+    return state, json.loads(checkpoint[METADATA_KEY]["description"])
+
+
+def find_checkpoint(source: Path) -> Path:
+    """The file to use of a run folder (best by AP, else by loss, else last), or the file itself."""
+    if source.is_file():
+        return source
+    folder = source / "checkpoints"
+    for name in ("best_AP.safetensors", "best_loss.safetensors", "last.ckpt"):
+        if (folder / name).is_file():
+            return folder / name
+    raise DinotuneError(f"{source}: neither a checkpoint file nor a run folder with checkpoints/")
+
+
+def load_model(path: Path) -> tuple[Model, Description]:
+    """Build the model a checkpoint describes and put its weights in, on the CPU and in eval mode.
+
+    Raises:
+        WeightsError: the backbone's frozen weights are not the ones it was trained with.
+    """
+    state, description = read_checkpoint(path)
+    model, _ = build_model(description.experiment, description.labels)
+    found = model.backbone.identity.sha256
+    if found != description.backbone_sha256:
+        raise WeightsError(
+            f"{path}: trained on backbone weights with sha256 {description.backbone_sha256}, "
+            f"but {model.backbone.identity.id} now has {found}; point backbone.id at the same weights"
+        )
+    load_trained_state(model, state)
+    return model.eval(), description

@@ -1,0 +1,93 @@
+"""A model and a split -> losses, metrics and predictions, on exactly the pictures that were run."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dinotune.data.batches import Batch
+from dinotune.data.records import Records
+from dinotune.device import Precision, autocast
+from dinotune.files import write_json
+from dinotune.model import Model
+from dinotune.tasks.coco_metrics import DetectionMetrics, measure
+from dinotune.tasks.detected_boxes import DetectedBoxes, to_coco_ground_truth, to_coco_results
+from dinotune.tasks.detection import in_picture_pixels
+from dinotune.tasks.diagnosis import explain_zero
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model is worth on one split."""
+
+    metrics: DetectionMetrics
+    detected: DetectedBoxes
+    records: Records
+    """The pictures that were run, with their ground truth."""
+    losses: dict[str, float]
+    """Mean loss terms over the pictures, and their sum as `loss`."""
+    unreadable: tuple[str, ...]
+    """Pictures left out because they could not be read, with the reason."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `metrics.json`."""
+        return {**self.metrics.to_json(), "losses": self.losses, "unreadable": list(self.unreadable)}
+
+    def write(self, folder: Path) -> None:
+        """Write `metrics.json`, `predictions.json` (COCO results) and `ground_truth.json` (COCO)."""
+        write_json(folder / "ground_truth.json", to_coco_ground_truth(self.records))
+        write_json(folder / "predictions.json", to_coco_results(self.detected, self.records.labels))
+        write_json(folder / "metrics.json", self.to_json())
+
+
+@torch.no_grad()
+def evaluate_model(
+    model: Model,
+    records: Records,
+    batches: Iterable[Batch],
+    *,
+    precision: Precision,
+    max_detections: int = 100,
+    on_batch: Callable[[Batch], None] = lambda _: None,
+) -> Evaluation:
+    """Run a model in eval mode over a split and measure it. Training mode is restored afterwards."""
+    device = next(model.parameters()).device
+    parts: list[DetectedBoxes] = []
+    image_ids: list[int] = []
+    unreadable: list[str] = []
+    sums: dict[str, float] = {}
+    was_training = model.training
+    model.eval()
+    for batch in batches:
+        on_batch(batch)
+        unreadable.extend(batch.corrupt)
+        if len(batch) == 0:
+            continue
+        moved = batch.to(device)
+        with autocast(device, precision):
+            features = model(moved.images.float() / 255)
+            losses = model.head.loss(features, moved.targets)
+            detections = model.head.predict(features)
+        for name, value in losses.terms.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(batch)
+        parts.append(in_picture_pixels(detections, batch))
+        image_ids.extend(batch.image_ids)
+    model.train(was_training)
+    run = records.select(np.flatnonzero(np.isin(records.image_ids, image_ids)))
+    detected = DetectedBoxes.concatenate(parts)
+    means = {name: total / max(1, len(image_ids)) for name, total in sums.items()}
+    return Evaluation(
+        metrics=measure(run, detected, max_detections),
+        detected=detected,
+        records=run,
+        losses={**means, "loss": sum(means.values())},
+        unreadable=tuple(unreadable),
+    )
+
+
+def explain(evaluation: Evaluation) -> str | None:
+    """Where AP is 0: the mistake that would explain it, in a sentence; otherwise none."""
+    return explain_zero(evaluation.records, evaluation.detected) if evaluation.metrics["AP"] == 0 else None

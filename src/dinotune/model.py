@@ -1,0 +1,37 @@
+"""Model: a backbone (with its adapter) and a head."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dinotune.backbones.base import Backbone
+from dinotune.heads.base import Head
+from dinotune.types import Features, Losses, Predictions, Targets
+
+
+class Model(nn.Module):
+    """Images in, losses or predictions out. Images are RGB floats in [0, 1], ``[batch, 3, height, width]``."""
+
+    def __init__(self, backbone: Backbone, head: Head) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    @property
+    def size_multiple(self) -> int:
+        """Sides of the network input must be multiples of this."""
+        return math.lcm(self.backbone.size_multiple, self.head.size_multiple)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
+        """Features of the backbone."""
+        features: Features = self.backbone(images)
+        return features
+
+    def loss(self, images: Float[Tensor, "batch 3 height width"], targets: Targets) -> Losses:
+        """Weighted loss terms of a batch."""
+        return self.head.loss(self(images), targets)
+
+    def predict(self, images: Float[Tensor, "batch 3 height width"]) -> Predictions:
+        """Predictions in pixels of the network input."""
+        return self.head.predict(self(images))

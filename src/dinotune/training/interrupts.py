@@ -1,0 +1,39 @@
+"""Ctrl-C and SIGTERM: the first asks to stop after the current step, the second stops at once."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from dinotune.errors import DinotuneError
+
+
+class InterruptedRunError(DinotuneError):
+    """Training was asked to stop; `exit_code` is 128 + the signal's number."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+class StopRequest:
+    """Remembers the first signal; the second raises InterruptedRunError where the program stands."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    def receive(self, number: int, _: FrameType | None) -> None:
+        """Signal handler."""
+        if self.signal_number is not None:
+            raise InterruptedRunError(number, "stopped at once; the last checkpoint on disk holds what can be resumed")
+        self.signal_number = number
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle SIGINT and SIGTERM inside, restore the old handlers afterwards."""
+        before = {number: signal.signal(number, self.receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,209 @@
+"""Keeps a run: logs every step, evaluates every epoch, writes checkpoints, stops when asked to."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from dinotune.checkpoints import write_checkpoint
+from dinotune.data.batches import Batch
+from dinotune.errors import DataError, DinotuneError
+from dinotune.evaluation import Evaluation, explain
+from dinotune.files import write_atomically
+from dinotune.training.interrupts import InterruptedRunError, StopRequest
+from dinotune.training.memory import memory_gb
+from dinotune.training.metrics_log import MetricsLog
+from dinotune.training.module import TrainingModule
+from dinotune.training.progress import Progress
+
+Evaluate = Callable[[Callable[[Batch], None]], Evaluation]
+
+
+class RunKeeper(pl.Callback):
+    """Everything a run leaves on disk and says while training."""
+
+    def __init__(
+        self,
+        folder: Path,
+        module: TrainingModule,
+        evaluate: Evaluate,
+        metrics_log: MetricsLog,
+        progress: Progress,
+        stop: StopRequest,
+    ) -> None:
+        self.folder = folder
+        self.module = module
+        self.evaluate = evaluate
+        self.metrics_log = metrics_log
+        self.progress = progress
+        self.stop = stop
+        self.step_started = self.epoch_started = time.perf_counter()
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """The file to resume from."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Enter the backbone's stage, and make up for an evaluation that a stop left out."""
+        state = self.module.state
+        self.module.model.backbone.set_epoch(state.epoch)
+        if state.evaluation_pending:
+            self._finish_epoch(trainer, state.epoch)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Enter the backbone's stage of this epoch."""
+        epoch = trainer.current_epoch
+        self.module.state.begin_epoch(epoch)
+        self.module.sampler.set_epoch(epoch)
+        if self.module.model.backbone.set_epoch(epoch):
+            learning = sum(p.numel() for p in self.module.model.backbone.parameters() if p.requires_grad)
+            self.progress.say(f"epoch {epoch + 1}: {learning:,} parameters of the backbone learn from here on")
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Show the bar of this epoch, and take the time."""
+        self.progress.training(self.module.state.epoch, len(self.module.loader))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, _: Any, __: Any, batch: Batch, ___: int) -> None:
+        """Log the step, write `last.ckpt` where it is due, and stop where a stop was asked for."""
+        module, state = self.module, self.module.state
+        state.next_batch = batch.index + 1
+        state.evaluation_pending = trainer.is_last_batch
+        state.add_losses(module.losses, len(batch))
+        every = module.experiment.training.checkpoint_every_steps
+        stepped = trainer.is_last_batch or state.next_batch % module.experiment.training.accumulate == 0
+        self._log_step(trainer, batch, stepped=stepped)
+        trouble = self._trouble(batch)
+        due = every is not None and trainer.global_step % every == 0
+        stop = trouble is not None or self.stop.signal_number is not None
+        if stepped and (due or stop or trainer.is_last_batch):
+            self._save(trainer)
+        if trouble is not None:
+            raise trouble
+        if stop and stepped:
+            self._raise_interrupted()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Evaluate, keep the best, write `last.ckpt`."""
+        self._finish_epoch(trainer, self.module.state.epoch)
+
+    def _log_step(self, trainer: pl.Trainer, batch: Batch, *, stepped: bool) -> None:
+        now = time.perf_counter()
+        seconds, self.step_started = now - self.step_started, now
+        module = self.module
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        speed, memory = len(batch) / seconds, memory_gb(module.device)
+        self.progress.step(module.losses.get("loss"), speed, memory)
+        if trainer.global_step % module.experiment.training.log_every or not (stepped and module.losses):
+            return
+        self.metrics_log.step(
+            {
+                "epoch": batch.epoch,
+                "step": trainer.global_step,
+                "batch": batch.index,
+                **module.losses,
+                "learning_rate": rate,
+                "gradient_norm": module.gradient_norm,
+                "pictures_per_second": round(speed, 2),
+                "memory_gb": round(memory, 3),
+            }
+        )
+
+    def _trouble(self, batch: Batch) -> DinotuneError | None:
+        """Count unreadable pictures and skipped steps, name them, and give the error where a limit is passed."""
+        module, state, experiment = self.module, self.module.state, self.module.experiment
+        state.corrupt_pictures += len(batch.corrupt)
+        for message in batch.corrupt:
+            self.progress.say(f"left out: {message}")
+        if module.skipped_because is not None:
+            state.skipped_steps += 1
+            self.progress.say(
+                f"skipped step {batch.index} of epoch {batch.epoch + 1} ({module.skipped_because}); "
+                f"pictures: {', '.join(batch.paths)}"
+            )
+        if state.corrupt_pictures > experiment.data.max_corrupt:
+            return DataError(
+                f"{state.corrupt_pictures} pictures could not be read (named above); mend or remove them, "
+                f"or raise data.max_corrupt above {experiment.data.max_corrupt}"
+            )
+        if state.skipped_steps > experiment.training.max_skipped_steps:
+            return DinotuneError(
+                f"{state.skipped_steps} steps had a loss or gradients that are not finite (pictures named above); "
+                f"lower training.learning_rate ({experiment.training.learning_rate}), or use training.precision=fp32"
+            )
+        return None
+
+    def _finish_epoch(self, trainer: pl.Trainer, epoch: int) -> None:
+        module, training = self.module, self.module.experiment.training
+        module.state.epoch = epoch
+        due = (epoch + 1) % training.validate_every == 0 or epoch + 1 == training.epochs
+        evaluation = self._evaluate() if due else None
+        line = self._epoch_line(trainer, epoch, evaluation)
+        improved = self._update_best(epoch, evaluation)
+        for name in improved:
+            write_checkpoint(self.folder / "checkpoints" / f"best_{name}.safetensors", module.model, module.description)
+        if evaluation is not None and "AP" in improved:
+            evaluation.write(self.folder / "evaluations" / f"{module.experiment.evaluation.split}-best_AP")
+        if training.checkpoint_every and (epoch + 1) % training.checkpoint_every == 0:
+            path = self.folder / "checkpoints" / f"epoch_{epoch + 1}.safetensors"
+            write_checkpoint(path, module.model, module.description)
+        self.metrics_log.epoch(line)
+        self.progress.epoch(line, improved, training.epochs)
+        if evaluation is not None and (reason := explain(evaluation)):
+            self.progress.say(reason)
+        module.state.begin_epoch(epoch + 1)
+        self._save(trainer)
+        self.epoch_started = self.step_started = time.perf_counter()
+
+    def _evaluate(self) -> Evaluation:
+        def on_batch(_: Batch) -> None:
+            self.progress.evaluating()
+            if self.stop.signal_number is not None:
+                self._raise_interrupted()
+
+        return self.evaluate(on_batch)
+
+    def _epoch_line(self, trainer: pl.Trainer, epoch: int, evaluation: Evaluation | None) -> dict[str, Any]:
+        losses: dict[str, float | None] = {
+            f"train_{name}": value for name, value in self.module.state.mean_losses().items()
+        }
+        if evaluation is not None:
+            losses |= {f"val_{name}": value for name, value in evaluation.losses.items()}
+            losses |= evaluation.metrics.numbers
+        return {
+            "epoch": epoch,
+            "step": trainer.global_step,
+            **losses,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": round(time.perf_counter() - self.epoch_started, 2),
+        }
+
+    def _update_best(self, epoch: int, evaluation: Evaluation | None) -> list[str]:
+        """Names of the scores that are better than ever, with the description brought up to date."""
+        if evaluation is None:
+            return []
+        best, metrics = self.module.state.best, evaluation.metrics
+        self.module.description = replace(
+            self.module.description, thresholds=metrics.thresholds, epoch=epoch, metrics=metrics.numbers
+        )
+        scores = {"AP": metrics["AP"] or 0.0, "loss": evaluation.losses["loss"]}
+        improved = [name for name in scores if name not in best or _better(name, scores[name], best[name])]
+        best.update({name: scores[name] for name in improved})
+        return improved
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        self.module.state.metrics_lines = self.metrics_log.lines
+        write_atomically(self.last_checkpoint, trainer.save_checkpoint)
+
+    def _raise_interrupted(self) -> None:
+        assert self.stop.signal_number is not None
+        raise InterruptedRunError(
+            self.stop.signal_number, f"stopped as asked; go on with: dinotune train --resume {self.folder}"
+        )
+
+
+def _better(name: str, new: float, old: float) -> bool:
+    return new < old if name == "loss" else new > old

@@ -1,0 +1,121 @@
+"""One LightningModule for all tasks: a step, the optimiser, and what a checkpoint holds."""
+
+import json
+from functools import partial
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dinotune import config
+from dinotune.checkpoints import METADATA_KEY, Description, load_trained_state, trained_state
+from dinotune.data.batches import Batch
+from dinotune.data.photometric import photometric
+from dinotune.data.sampler import TrainBatchSampler
+from dinotune.data.seeds import mix_seed
+from dinotune.model import Model
+from dinotune.training.optimizer import build_optimizer, learning_rate_factor
+from dinotune.training.state import RunState
+
+
+class TrainingModule(pl.LightningModule):
+    """Draws depend on seed, epoch and batch number alone, so a resumed run repeats an uninterrupted one."""
+
+    strict_loading = False
+
+    def __init__(
+        self,
+        model: Model,
+        experiment: config.Experiment,
+        loader: DataLoader[Batch],
+        description: Description,
+        state: RunState,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.experiment = experiment
+        self.loader = loader
+        self.description = description
+        self.state = state
+        self.losses: dict[str, float] = {}
+        """Loss terms of the last step and their sum as `loss`; empty where the step was skipped."""
+        self.gradient_norm = 0.0
+        self.skipped_because: str | None = None
+
+    @property
+    def sampler(self) -> TrainBatchSampler:
+        """The sampler that decides shape, scale and pictures of every batch."""
+        assert isinstance(self.loader.batch_sampler, TrainBatchSampler)
+        return self.loader.batch_sampler
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps per epoch."""
+        return -(-len(self.loader) // self.experiment.training.accumulate)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Training batches, from the batch that comes next."""
+        return self.loader
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser and a schedule per step."""
+        training = self.experiment.training
+        optimizer = build_optimizer(self.model, training)
+        factor = partial(learning_rate_factor, training=training, steps_per_epoch=self.steps_per_epoch)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: Batch, _: int) -> Tensor | None:
+        """Total loss of a batch; none, with a reason in `skipped_because`, where it is not finite."""
+        self.losses, self.skipped_because = {}, None
+        if len(batch) == 0:
+            return None
+        seed = mix_seed(self.experiment.seed, batch.epoch, batch.index)
+        torch.manual_seed(seed)
+        losses = self.model.loss(self._augmented(batch, seed), batch.targets)
+        total = losses.total
+        if not torch.isfinite(total):
+            bad = [name for name, value in losses.terms.items() if not torch.isfinite(value)]
+            self.skipped_because = f"{', '.join(bad)} not finite"
+            return None
+        self.losses = {name: value.item() for name, value in losses.terms.items()} | {"loss": total.item()}
+        return total
+
+    def _augmented(self, batch: Batch, seed: int) -> Tensor:
+        images = batch.images.float() / 255
+        strength = self.experiment.data.augmentation.photometric
+        if strength == 0:
+            return images
+        generator = torch.Generator(images.device).manual_seed(seed)
+        with torch.autocast(images.device.type, enabled=False):
+            return photometric(images, strength, generator)
+
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
+        """Clip the norm of all gradients together; gradients that are not finite are dropped."""
+        limit = self.experiment.training.clip
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit if limit > 0 else float("inf"))
+        self.gradient_norm = norm.item()
+        if not torch.isfinite(norm) and self.trainer.precision != "16-mixed":
+            self.skipped_because = "gradients not finite"
+            optimizer.zero_grad(set_to_none=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what was trained, the description and the run's state; drop frozen weights."""
+        checkpoint["state_dict"] = {f"model.{name}": tensor for name, tensor in trained_state(self.model).items()}
+        checkpoint[METADATA_KEY] = {
+            "description": json.dumps(self.description.to_json()),
+            "state": json.dumps(self.state.to_json()),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that every trained tensor is there, and let the sampler go on at the next batch."""
+        state = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
+        load_trained_state(self.model, state)
+        if self.state.evaluation_pending:
+            self.sampler.set_epoch(self.state.epoch + 1)
+        else:
+            self.sampler.set_epoch(self.state.epoch)
+            self.sampler.start_batch = self.state.next_batch

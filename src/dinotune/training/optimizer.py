@@ -1,0 +1,58 @@
+"""Parameter groups, optimiser and the course of the learning rate."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from dinotune import config
+from dinotune.model import Model
+
+NO_DECAY_WORDS = ("token", "pos_embed", "position")
+
+
+def parameter_groups(model: Model, training: config.Training) -> list[dict[str, Any]]:
+    """Groups with their own learning rate and weight decay; each parameter that ever learns is in one.
+
+    Norms, biases, scales, tokens and positions get no weight decay.
+    """
+    named = [(training.learning_rate, [(f"head.{name}", p) for name, p in model.head.named_parameters()])]
+    for rate, parameters in model.backbone.stage_parameters():
+        named.append((rate or training.learning_rate, [(f"backbone.{name}", p) for name, p in parameters]))
+    groups = []
+    for rate, parameters in named:
+        for decays in (True, False):
+            chosen = [p for name, p in parameters if _decays(name, p) is decays]
+            if chosen:
+                decay = training.weight_decay if decays else 0.0
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+    return groups
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.ndim > 1 and not any(word in name for word in NO_DECAY_WORDS)
+
+
+def build_optimizer(model: Model, training: config.Training) -> torch.optim.Optimizer:
+    """The optimiser that `training.optimizer.kind` names."""
+    groups = parameter_groups(model, training)
+    match training.optimizer:
+        case config.Adamw(betas=betas):
+            return torch.optim.AdamW(groups, betas=betas)
+        case config.Sgd(momentum=momentum, nesterov=nesterov):
+            return torch.optim.SGD(groups, momentum=momentum, nesterov=nesterov)
+
+
+def learning_rate_factor(step: int, *, training: config.Training, steps_per_epoch: int) -> float:
+    """Learning rate of a step as a share of the full one: linear warm-up, then the schedule."""
+    if step < training.warmup_steps:
+        return (step + 1) / (training.warmup_steps + 1)
+    match training.schedule:
+        case config.Cosine(final_share=final):
+            after = max(1, training.epochs * steps_per_epoch - training.warmup_steps)
+            done = min(1.0, (step - training.warmup_steps) / after)
+            return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
+        case config.Steps(epochs=epochs, factor=factor):
+            drops = sum(step >= epoch * steps_per_epoch for epoch in epochs)
+            return float(factor**drops)
