@@ -130,7 +130,7 @@ def evaluate(
     """
     path = find_checkpoint(Path(source))
     model, description = load_model(path)
-    experiment = _with_overrides(description.experiment, overrides)
+    experiment = load_experiment(description.experiment, overrides=overrides, environ={}).experiment
     split = split or experiment.evaluation.split
     records = read_records(experiment.data, split, seed=experiment.seed, labels=description.labels)
     folder = out or _evaluation_folder(path, experiment, split)
@@ -160,13 +160,6 @@ def _run_evaluation(model: Any, experiment: config.Experiment, records: Records)
         )
 
 
-def _with_overrides(experiment: config.Experiment, overrides: Sequence[str]) -> config.Experiment:
-    """Change what may change when a trained model is measured."""
-    if not overrides:
-        return experiment
-    return load_experiment(experiment, overrides=overrides).experiment
-
-
 def _evaluation_folder(checkpoint: Path, experiment: config.Experiment, split: str) -> Path:
     run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     data = experiment.data.root.resolve().name if experiment.data.root else "data"
@@ -176,10 +169,3 @@ def _evaluation_folder(checkpoint: Path, experiment: config.Experiment, split: s
 def load(source: Path | str, device: str = "auto") -> Predictor:
     """The model of a run folder (its best by AP) or of one checkpoint file, ready to predict."""
     return load_predictor(source, device)
-
-
-def quickstart(out: Path | None = None, backbone: str | None = None, overrides: Sequence[str] = ()) -> Run:
-    """Draw a small data set, train a detector on it, evaluate on held-out pictures, predict."""
-    from dinotune.quickstart import quickstart as tour
-
-    return tour(out, backbone, overrides)

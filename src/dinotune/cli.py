@@ -48,12 +48,9 @@ def run(arguments: Sequence[str]) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         return 130
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
     except DinotuneError as error:
         print(error, file=sys.stderr)
-        return 1
+        return error.exit_code
     except Exception:
         traceback.print_exc()
         print(REPORT_TO, file=sys.stderr)
@@ -85,9 +82,9 @@ def quickstart(
     """Draw a small data set, train a detector on it, evaluate and predict: minutes on a CPU."""
     words = _only_overrides(overrides)
     load_experiment("quickstart", (), [f"backbone={backbone}", *words] if backbone else words)
-    from dinotune import api
+    from dinotune.quickstart import quickstart as tour
 
-    api.quickstart(out, backbone, words)
+    tour(out, backbone, words)
 
 
 @app.command()

@@ -4,12 +4,16 @@
 class DinotuneError(Exception):
     """A mistake in settings, data, weights or surroundings that the user can mend.
 
-    The command line prints the message without a traceback and exits with 1 (2 for settings).
+    The command line prints the message without a traceback and exits with `exit_code`.
     """
+
+    exit_code: int = 1
 
 
 class SettingsError(DinotuneError):
     """One or more settings are wrong; the message lists all of them."""
+
+    exit_code = 2
 
 
 class DataError(DinotuneError):
