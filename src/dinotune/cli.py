@@ -130,7 +130,9 @@ def evaluate(
     _check_overrides(source, [*words, *([f"evaluation.split={split}"] if split else [])])
     from dinotune import api
 
-    api.evaluate(source, overrides=words, split=split, out=out, pictures=pictures)
+    from dinotune import listings
+
+    listings.print_metrics(api.evaluate(source, overrides=words, split=split, out=out, pictures=pictures))
 
 
 @app.command()

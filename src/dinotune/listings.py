@@ -1,7 +1,7 @@
 """Tables of the command line: recipes, settings, heads, runs, backbones."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,13 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 def print_backbones(size_hw: tuple[int, int] | None) -> None:
     """Print the DINO models with their numbers, and the patch grid for a size."""
     for row in backbone_rows(size_hw):
-        grid = [f"grid {row.grid_hw[0]}x{row.grid_hw[1]}"] if row.grid_hw else []
+        grid = [f"grid {row.grid_hw[0]}x{row.grid_hw[1]} {row.note}".rstrip()] if row.grid_hw else []
         words = [
             f"{row.parameters:,} parameters",
             f"width {row.width}",
             f"depth {row.depth}",
             f"patch {row.patch_size}",
             *grid,
-            *([row.note] if row.note else []),
             row.licence + (" (gated)" if row.gated else ""),
             *([f"here: {row.local}"] if row.local else []),
         ]
@@ -71,6 +70,17 @@ def print_runs(folder: Path) -> None:
     print_table("Runs", ("run", "AP", "AP50"), [(str(run), *_scores(run)) for run in runs])
 
 
+def print_metrics(metrics: Mapping[str, Any]) -> None:
+    """Print the COCO numbers, the classes with their thresholds, and where everything lies."""
+    numbers = {name: value for name, value in metrics.items() if name.startswith(("AP", "AR"))}
+    shown = [f"{name} {_cell(value)}" for name, value in numbers.items()]
+    print(f"On {metrics['images']} pictures: {'  '.join(shown)}")
+    columns = ("objects", "AP", "AP50", "threshold", "precision", "recall", "F1")
+    rows = [(name, *(_cell(values[column]) for column in columns)) for name, values in metrics["per_class"].items()]
+    print_table("Classes (at the threshold of the best F1, IoU 0.5)", ("class", *columns), rows)
+    print(f"Metrics and predictions: {metrics['folder']}")
+
+
 def _scores(run: Path) -> tuple[str, str]:
     try:
         metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
@@ -80,4 +90,4 @@ def _scores(run: Path) -> tuple[str, str]:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -20,9 +20,9 @@ class BackboneRow:
     licence: str
     gated: bool
     grid_hw: tuple[int, int] | None
-    """Tokens down and across for the size asked for (ConvNeXt: cells of the last map); none if it does not fit."""
+    """Tokens down and across (ConvNeXt: cells of the last map) for the size asked for, rounded up to the patch; none without one."""
     note: str
-    """Size that would work, where the one asked for does not."""
+    """The rounded size that the grid is for, where the one asked for does not fit."""
     local: str | None
     """Where the weights lie on this machine, if they do."""
 
@@ -41,10 +41,9 @@ def _row(variant: Variant, size_hw: tuple[int, int] | None) -> BackboneRow:
     if size_hw is not None:
         patch = variant.patch_size
         height, width = (max(1, -(-side // patch)) * patch for side in size_hw)
-        if (height, width) == tuple(size_hw):
-            grid_hw = (height // patch, width // patch)
-        else:
-            note = f"{size_hw[0]}x{size_hw[1]} is no multiple of {patch}; use {height}x{width}"
+        grid_hw = (height // patch, width // patch)
+        if (height, width) != tuple(size_hw):
+            note = f"at {height}x{width}, since {size_hw[0]}x{size_hw[1]} is no multiple of {patch}"
     return BackboneRow(
         id=variant.id,
         timm_id=variant.timm_id,
