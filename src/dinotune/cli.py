@@ -128,9 +128,7 @@ def evaluate(
     """Measure a model on a data set."""
     words = _only_overrides(overrides)
     _check_overrides(source, [*words, *([f"evaluation.split={split}"] if split else [])])
-    from dinotune import api
-
-    from dinotune import listings
+    from dinotune import api, listings
 
     listings.print_metrics(api.evaluate(source, overrides=words, split=split, out=out, pictures=pictures))
 

@@ -1,6 +1,7 @@
 """A model and a split -> losses, metrics and predictions, on exactly the pictures that were run."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def evaluate_model(
         if len(batch) == 0:
             continue
         moved = batch.to(device)
-        with autocast(device, precision):
+        with autocast(device, precision), _own_draws(device, batch.index):
             features = model(moved.images.float() / 255)
             losses = model.head.loss(features, moved.targets)
             detections = model.head.predict(features)
@@ -86,6 +87,14 @@ def evaluate_model(
         losses={**means, "loss": sum(means.values())},
         unreadable=tuple(unreadable),
     )
+
+
+@contextmanager
+def _own_draws(device: torch.device, seed: int) -> Iterator[None]:
+    """Losses that sample (anchors, proposals) draw the same whatever was drawn before, and change no draw after."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def explain(evaluation: Evaluation) -> str | None:

@@ -1,62 +1,55 @@
-"""A run that was killed and resumed ends exactly where an uninterrupted one does."""
+"""A run that was stopped anywhere and resumed ends exactly where an uninterrupted one does."""
 
-import json
-import subprocess
-import sys
+import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from dinotune import api, config
-from dinotune.checkpoints import read_checkpoint
 from dinotune.config.loading import dump_experiment
 from dinotune.files import write_text
+from tests.training.small_runs import assert_same_runs, changed, ended_run, metrics, run_state
 
-TIMES = {"seconds", "pictures_per_second", "memory_gb"}
-
-
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
-
-
-def kill_after(experiment: config.Experiment, folder: Path, batches: int, page: Path) -> None:
-    write_text(page, dump_experiment(experiment))
-    script = Path(__file__).with_name("killed_run.py")
-    ended = subprocess.run([sys.executable, script, page, folder, str(batches)], capture_output=True, check=False)
-    assert ended.returncode == -9, ended.stderr.decode()
-
-
-def assert_same_runs(first: Path, second: Path) -> None:
-    assert metrics(first) == metrics(second)
-    for name in ("best_AP.safetensors", "best_loss.safetensors", "last.ckpt"):
-        weights, description = read_checkpoint(first / "checkpoints" / name)
-        others, other_description = read_checkpoint(second / "checkpoints" / name)
-        assert weights.keys() == others.keys()
-        assert all(torch.equal(weights[key], others[key]) for key in weights), name
-        assert description == other_description
-    states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (first, second)]
-    assert states[0]["dinotune"] == states[1]["dinotune"]
-    moments = [state["optimizer_states"][0]["state"] for state in states]
-    assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[0])
+KILLS = {
+    "in the middle of an epoch": [("batch", 9)],
+    "in the evaluation": [("evaluating", 2)],
+    "in the evaluation, and again when it is made up for": [("evaluating", 2), ("evaluating", 2)],
+    "in the evaluation, and again right after it was made up for": [("evaluating", 2), ("saved", 1)],
+    "right after the checkpoint at the end of an epoch": [("saved", 4)],
+    "in the middle, then in the evaluation": [("batch", 9), ("evaluating", 2)],
+    "in the last evaluation": [("evaluating", 4)],
+    "after everything": [("saved", 8)],
+}
+"""Each epoch has 6 batches, 4 saves (steps 2, 4 and 6, and after the evaluation) and 2 evaluation batches."""
 
 
-@pytest.mark.parametrize(("workers", "accumulate", "batches"), [(0, 1, 9), (2, 2, 10)])
-def test_killed_in_the_middle_of_an_epoch(
-    small_experiment: config.Experiment, tmp_path: Path, workers: int, accumulate: int, batches: int
-) -> None:
-    """Six batches an epoch; the kill comes in the second epoch, after a checkpoint in its middle."""
-    data = small_experiment.data.model_copy(update={"workers": workers})
-    training = small_experiment.training.model_copy(update={"accumulate": accumulate, "epochs": 3})
-    experiment = small_experiment.model_copy(update={"data": data, "training": training})
-    whole = api.train(experiment, out=tmp_path / "whole").folder
+@pytest.fixture
+def page(small_experiment: config.Experiment, tmp_path: Path) -> Path:
+    write_text(tmp_path / "experiment.yaml", dump_experiment(small_experiment))
+    return tmp_path / "experiment.yaml"
+
+
+@pytest.mark.parametrize("kills", KILLS.values(), ids=KILLS)
+def test_kill_9(page: Path, finished_run: Path, tmp_path: Path, kills: list[tuple[str, int]]) -> None:
     killed = tmp_path / "killed"
-    kill_after(experiment, killed, batches, tmp_path / "experiment.yaml")
-    state = json.loads(torch.load(killed / "checkpoints" / "last.ckpt", weights_only=True)["dinotune"]["state"])
-    assert state["epoch"] == 1
-    assert 0 < state["next_batch"] < 6
-    assert len(metrics(killed)) > state["metrics_lines"]
+    words = ["train", str(page), "--out", str(killed)]
+    for moment, count in kills:
+        code, output = ended_run(words, moment, count)
+        assert code == -signal.SIGKILL, output
+        words = ["train", "--resume", str(killed)]
+    api.resume(killed)
+    assert_same_runs(finished_run, killed)
+
+
+def test_kill_9_with_workers_and_accumulated_gradients(small_experiment: config.Experiment, tmp_path: Path) -> None:
+    """The kill comes four batches after the last checkpoint, between two micro-batches of one step."""
+    experiment = changed(small_experiment, "data.workers=2", "training.accumulate=2")
+    write_text(tmp_path / "experiment.yaml", dump_experiment(experiment))
+    whole, killed = api.train(experiment, out=tmp_path / "whole").folder, tmp_path / "killed"
+    code, output = ended_run(["train", str(tmp_path / "experiment.yaml"), "--out", str(killed)], "batch", 11)
+    assert code == -signal.SIGKILL, output
+    state = run_state(killed)
+    assert (state["epoch"], state["next_batch"]) == (1, 2)
+    assert len(metrics(killed)) > state["metrics_lines"], "work after the checkpoint must be cut back"
     api.resume(killed)
     assert_same_runs(whole, killed)
