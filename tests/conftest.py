@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import shape_checks
+
 if TYPE_CHECKING:
     from dinotune import config
+
+shape_checks.install()
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch when a test loads it, and by the processes tests start
 

@@ -6,7 +6,6 @@ of the picture). Box edges are continuous coordinates: a box over the whole pict
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float, Int64
@@ -41,9 +40,9 @@ class Targets:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> Self:
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Targets":
         """The same targets on another device."""
-        return type(self)(
+        return Targets(
             boxes=tuple(b.to(device, non_blocking=non_blocking) for b in self.boxes),
             labels=tuple(label.to(device, non_blocking=non_blocking) for label in self.labels),
         )

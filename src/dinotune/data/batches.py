@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch with pictures and targets on another device."""
         device = torch.device(device)
         return replace(
@@ -45,7 +45,7 @@ class Batch:
             targets=self.targets.to(device, non_blocking),
         )
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory; DataLoader calls it."""
         targets = Targets(
             boxes=tuple(boxes.pin_memory() for boxes in self.targets.boxes),

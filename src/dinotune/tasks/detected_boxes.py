@@ -5,7 +5,7 @@ The edges live here: 0-based labels and xyxy inside, original ids and xywh in fi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
@@ -47,17 +47,17 @@ class DetectedBoxes:
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def select(self, rows: Bool[np.ndarray, "detections"] | Int64[np.ndarray, "chosen"]) -> Self:
+    def select(self, rows: Bool[np.ndarray, "detections"] | Int64[np.ndarray, "chosen"]) -> "DetectedBoxes":
         """Only these rows, by mask or by index."""
-        return type(self)(self.image_ids[rows], self.boxes[rows], self.scores[rows], self.labels[rows])
+        return DetectedBoxes(self.image_ids[rows], self.boxes[rows], self.scores[rows], self.labels[rows])
 
     @classmethod
-    def empty(cls) -> Self:
+    def empty(cls) -> "DetectedBoxes":
         """No detections at all."""
         return cls(np.empty(0, np.int64), np.empty((0, 4)), np.empty(0), np.empty(0, np.int64))
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Self]) -> Self:
+    def concatenate(cls, parts: Sequence["DetectedBoxes"]) -> "DetectedBoxes":
         """The rows of all parts, in order; none gives no detections."""
         parts = [cls.empty(), *parts]
         return cls(

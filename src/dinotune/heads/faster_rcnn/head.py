@@ -77,12 +77,12 @@ class FasterRcnnHead(Head):
 
     def postprocess(
         self,
-        logits: Float[Tensor, "proposals classes+1"],
-        regression: Float[Tensor, "proposals 4*(classes+1)"],
+        logits: Float[Tensor, "proposals _classes"],
+        regression: Float[Tensor, "proposals _sides"],
         proposals: Sequence[Float[Tensor, "_proposals 4"]],
         image_hw: tuple[int, int],
     ) -> Detections:
-        """Detections from class logits (0 is background) and box regression of all proposals, image after image."""
+        """Detections from class logits (0 is background) and box regression (4 per class) of all proposals, image after image."""
         counts = [len(p) for p in proposals]
         boxes = self.roi_heads.box_coder.decode(regression, list(proposals))
         scores = logits.softmax(dim=1)
