@@ -12,7 +12,7 @@ from dinotune.checkpoints import write_checkpoint
 from dinotune.data.batches import Batch
 from dinotune.errors import DataError, DinotuneError
 from dinotune.evaluation import Evaluation, explain
-from dinotune.files import write_atomically
+from dinotune.files import write_atomically, write_json
 from dinotune.training.interrupts import InterruptedRunError, StopRequest
 from dinotune.training.memory import memory_gb
 from dinotune.training.metrics_log import MetricsLog
@@ -147,6 +147,7 @@ class RunKeeper(pl.Callback):
             write_checkpoint(self.folder / "checkpoints" / f"best_{name}.safetensors", module.model, module.description)
         if evaluation is not None and "AP" in improved:
             evaluation.write(self.folder / "evaluations" / f"{module.experiment.evaluation.split}-best_AP")
+            write_json(self.folder / "metrics.json", {"epoch": epoch, **evaluation.to_json()})
         if training.checkpoint_every and (epoch + 1) % training.checkpoint_every == 0:
             path = self.folder / "checkpoints" / f"epoch_{epoch + 1}.safetensors"
             write_checkpoint(path, module.model, module.description)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -61,7 +60,7 @@ def train_run(experiment: config.Experiment, folder: Path, *, resume: bool = Fal
         log = MetricsLog(folder, keep_lines=module.state.metrics_lines, step=resumed or 0)
         keeper = RunKeeper(folder, module, _evaluator(experiment, model, measured, precision), log, progress, stop)
         _fit(module, keeper, device, precision, resume=resumed is not None)
-        _write_summary(folder, module)
+        progress.say(_closing(folder, module))
 
 
 def _measured_records(experiment: config.Experiment, train: Records) -> Records:
@@ -171,8 +170,10 @@ def _fit(
         keeper.metrics_log.close()
 
 
-def _write_summary(folder: Path, module: TrainingModule) -> None:
-    """Write `metrics.json`: the best evaluation, and where it lies."""
-    best = folder / "evaluations" / f"{module.experiment.evaluation.split}-best_AP" / "metrics.json"
-    if best.is_file():
-        shutil.copyfile(best, folder / "metrics.json")
+def _closing(folder: Path, module: TrainingModule) -> str:
+    """What was reached, and what comes next."""
+    best = module.state.best
+    return (
+        f"best AP {best['AP']:.4f}, best loss {best['loss']:.4f} on {module.experiment.evaluation.split}; next:\n"
+        f"  dinotune evaluate {folder}\n  dinotune predict {folder} PICTURES"
+    )
