@@ -20,7 +20,6 @@ from dinotune.prediction import draw_pictures, predict_files
 from dinotune.predictor import Predictor, load_predictor
 from dinotune.training.progress import Progress
 from dinotune.training.run_folder import create_run_folder
-from dinotune.training.trainer import train_run
 
 __all__ = ["Run", "evaluate", "load", "predict_files", "resume", "train"]
 
@@ -68,6 +67,8 @@ def train(
     if not isinstance(experiment, config.Experiment):
         loaded = load_experiment(experiment)
         experiment, notes = loaded.experiment, (*notes, *loaded.notes)
+    from dinotune.training.trainer import train_run  # loads Lightning: seconds that only training should cost
+
     folder = create_run_folder(experiment, out, overwrite=overwrite)
     progress = Progress(folder / "train.log")
     for line in (f"run folder: {folder}", *notes):
@@ -93,6 +94,8 @@ def resume(run: Path, overrides: Sequence[str] = ()) -> Run:
             f"--resume: {', '.join(changed)} cannot change in a run; start a new one, or change only "
             f"{', '.join(CHANGEABLE_ON_RESUME)}"
         )
+    from dinotune.training.trainer import train_run
+
     train_run(after, run, resume=True)
     return Run(run)
 

@@ -4,7 +4,7 @@ import torch
 
 from dinotune import config
 from dinotune.backbones.base import Backbone
-from dinotune.backbones.load import load_backbone
+from dinotune.backbones.load import build_backbone
 from dinotune.backbones.weights import LoadReport
 from dinotune.data.records import LabelSet
 from dinotune.heads.base import Head
@@ -25,7 +25,7 @@ def build_model(experiment: config.Experiment, labels: LabelSet) -> tuple[Model,
     Raises:
         WeightsError: the backbone's weights cannot be found, reached or loaded completely.
     """
-    backbone, report = load_backbone(experiment.backbone, seed=experiment.seed)
+    backbone, report = build_backbone(experiment.backbone, seed=experiment.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
         head = build_head(experiment.head, backbone, labels)

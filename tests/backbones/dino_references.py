@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from dinotune import config
 from dinotune.backbones.base import Backbone
-from dinotune.backbones.load import load_backbone
+from dinotune.backbones.load import build_backbone
 
 WIDTH, DEPTH, PATCH = 64, 3, {"dinov2": 14, "dinov2-gated": 14, "dinov2-reg": 14, "dinov3": 16, "dinov3-gated": 16}
 # One head of 64, as Meta's files do not store the number of heads.
@@ -171,7 +171,7 @@ def write_timm_snapshot(model: nn.Module, family: str, folder: Path) -> Path:
 
 def load(path: Path | str, **settings: Any) -> Backbone:
     """A backbone from a snapshot or file."""
-    return load_backbone(config.Backbone(id=str(path), **settings))[0]
+    return build_backbone(config.Backbone(id=str(path), **settings))[0]
 
 
 def images(family: str, batch: int = 2, seed: int = 5) -> Tensor:

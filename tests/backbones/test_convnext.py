@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dinotune import config
-from dinotune.backbones.load import load_backbone
+from dinotune.backbones.load import build_backbone
 from dinotune.errors import DinotuneError, SettingsError
 from tests.backbones.dino_references import images, load, normalised, oracle, write_snapshot
 
@@ -40,7 +40,9 @@ def test_the_final_norm_matters(tmp_path: Path) -> None:
 
 
 def test_a_changed_region_moves_its_own_cell_most() -> None:
-    backbone, _ = load_backbone(config.Backbone(id="tiny-convnext", blocks="quarters", tiny=config.TinyShape(width=32)))
+    backbone, _ = build_backbone(
+        config.Backbone(id="tiny-convnext", blocks="quarters", tiny=config.TinyShape(width=32))
+    )
     pictures = torch.rand(1, 3, 96, 160)
     changed = pictures.clone()
     changed[:, :, 32:64, 96:128] += 0.5
@@ -62,7 +64,7 @@ def test_earlier_stages_can_be_normed_and_read_alone() -> None:
     settings = config.Backbone(
         id="tiny-convnext", blocks=(1, 2), tap_norm="batch_norm", tiny=config.TinyShape(width=32)
     )
-    backbone, _ = load_backbone(settings)
+    backbone, _ = build_backbone(settings)
     backbone.train()
     features = backbone(torch.rand(2, 3, 64, 64))
     assert [grid.shape for grid in features.maps] == [(2, 64, 8, 8), (2, 128, 4, 4)]

@@ -7,7 +7,7 @@ import torch
 
 from dinotune import config
 from dinotune.backbones.base import Backbone
-from dinotune.backbones.load import load_backbone
+from dinotune.backbones.load import build_backbone
 from dinotune.backbones.variants import TINY_IDS
 from dinotune.types import Features
 
@@ -30,7 +30,7 @@ def _same_pictures() -> None:
 
 def tiny(id_: str, **settings: Any) -> Backbone:
     shape = config.TinyShape(width=32, image_size=64)
-    return load_backbone(config.Backbone(id=id_, tiny=shape, **settings))[0]
+    return build_backbone(config.Backbone(id=id_, tiny=shape, **settings))[0]
 
 
 def learning(backbone: Backbone) -> set[str]:

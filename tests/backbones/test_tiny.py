@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from dinotune import config
-from dinotune.backbones.load import load_backbone
+from dinotune.backbones.load import build_backbone
 from dinotune.backbones.variants import TINY_IDS
 from dinotune.errors import SettingsError
 
 
 def weights(id_: str, seed: int, **shape: Any) -> dict[str, torch.Tensor]:
     settings = config.Backbone(id=id_, tiny=config.TinyShape(width=32, **shape))
-    return load_backbone(settings, seed=seed)[0].state_dict()
+    return build_backbone(settings, seed=seed)[0].state_dict()
 
 
 @pytest.mark.parametrize("id_", TINY_IDS)
@@ -40,7 +40,7 @@ def test_weights_follow_the_seed_and_nothing_else(id_: str) -> None:
 )
 def test_the_shape_follows_the_settings(id_: str, prefix: int, stride: int, channels: int) -> None:
     settings = config.Backbone(id=id_, tiny=config.TinyShape(width=96, patch_size=8, image_size=64))
-    backbone, report = load_backbone(settings, seed=3)
+    backbone, report = build_backbone(settings, seed=3)
     assert (backbone.prefix_tokens, backbone.patch_size, backbone.width, backbone.depth) == (
         prefix,
         stride,
@@ -70,4 +70,4 @@ def test_layer_scale_is_one() -> None:
 )
 def test_shapes_that_cannot_be(id_: str, shape: dict[str, int], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        load_backbone(config.Backbone(id=id_, tiny=config.TinyShape(**shape)))
+        build_backbone(config.Backbone(id=id_, tiny=config.TinyShape(**shape)))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dinotune import config
-from dinotune.backbones.load import load_backbone
+from dinotune.backbones.load import build_backbone
 from dinotune.errors import DinotuneError, SettingsError
 from dinotune.types import Features
 from tests.backbones.dino_references import (
@@ -104,7 +104,7 @@ def test_a_changed_patch_changes_its_own_cell_most(family: str, tmp_path: Path) 
 
 @pytest.mark.parametrize(("id_", "patch"), [("tiny-dinov2", 14), ("tiny-dinov2-reg", 14), ("tiny-dinov3", 16)])
 def test_alone_and_in_a_batch_a_picture_has_the_same_features(id_: str, patch: int) -> None:
-    backbone, _ = load_backbone(config.Backbone(id=id_, tiny=config.TinyShape(patch_size=patch, image_size=4 * patch)))
+    backbone, _ = build_backbone(config.Backbone(id=id_, tiny=config.TinyShape(patch_size=patch, image_size=4 * patch)))
     batch = torch.rand(3, 3, 4 * patch, 6 * patch)
     alone = backbone(batch[1:2])
     assert torch.allclose(alone.maps[0], backbone(batch).maps[0][1:2], atol=1e-5)
@@ -119,13 +119,13 @@ def test_alone_and_in_a_batch_a_picture_has_the_same_features(id_: str, patch: i
     ],
 )
 def test_other_sizes_are_refused_with_the_size_that_works(size_hw: tuple[int, int], message: str) -> None:
-    backbone, _ = load_backbone(config.Backbone(id="tiny-dinov2", tiny=config.TinyShape(patch_size=14, width=32)))
+    backbone, _ = build_backbone(config.Backbone(id="tiny-dinov2", tiny=config.TinyShape(patch_size=14, width=32)))
     with pytest.raises(DinotuneError, match=f"^{message}$"):
         backbone(torch.zeros(1, 3, *size_hw))
 
 
 def test_a_tap_does_not_see_the_block_after_it() -> None:
-    backbone, _ = load_backbone(config.Backbone(id="tiny-dinov3", blocks=(1, 3), tap_norm="none"))
+    backbone, _ = build_backbone(config.Backbone(id="tiny-dinov3", blocks=(1, 3), tap_norm="none"))
     pictures = torch.rand(1, 3, 64, 96)
     before = backbone(pictures)
     with torch.no_grad():
@@ -137,7 +137,7 @@ def test_a_tap_does_not_see_the_block_after_it() -> None:
 
 
 def test_blocks_above_the_deepest_tap_never_run() -> None:
-    backbone, _ = load_backbone(config.Backbone(id="tiny-dinov3", blocks=(0, 1)))
+    backbone, _ = build_backbone(config.Backbone(id="tiny-dinov3", blocks=(0, 1)))
     ran = []
     for number in range(4):
         backbone.get_submodule(f"encoder.blocks.{number}").register_forward_hook(
@@ -150,7 +150,7 @@ def test_blocks_above_the_deepest_tap_never_run() -> None:
 
 def test_pre_norm_features_are_of_another_magnitude() -> None:
     taps = {
-        norm: load_backbone(config.Backbone(id="tiny-dinov3", blocks=(2, 3), tap_norm=norm))[0]
+        norm: build_backbone(config.Backbone(id="tiny-dinov3", blocks=(2, 3), tap_norm=norm))[0]
         for norm in ("final_norm", "none", "batch_norm")
     }
     pictures = torch.rand(2, 3, 64, 64)
@@ -167,7 +167,7 @@ def test_pre_norm_features_are_of_another_magnitude() -> None:
 @pytest.mark.parametrize("id_", ["tiny-dinov2-reg", "tiny-dinov3"])
 def test_autocast_keeps_features_close(id_: str) -> None:
     """Weights, residuals and norms stay fp32: the error is that of bf16 products alone, 0.3 % here."""
-    backbone, _ = load_backbone(config.Backbone(id=id_, blocks=(0, 3)))
+    backbone, _ = build_backbone(config.Backbone(id=id_, blocks=(0, 3)))
     pictures = torch.rand(2, 3, 96, 64)
     exact = backbone(pictures)
     with torch.autocast("cpu", torch.bfloat16):
@@ -184,7 +184,7 @@ def test_rope_jitter_is_off_unless_asked_for_and_only_in_blocks_that_learn() -> 
         settings = config.Backbone.model_validate(
             {"id": "tiny-dinov3", "blocks": (1, 3), "trainable": 2, "rope_jitter": jitter}
         )
-        backbone, _ = load_backbone(settings)
+        backbone, _ = build_backbone(settings)
         backbone.train()
         first, second = backbone(pictures), backbone(pictures)
         assert torch.equal(first.maps[0], second.maps[0])
@@ -195,4 +195,4 @@ def test_rope_jitter_is_off_unless_asked_for_and_only_in_blocks_that_learn() -> 
 
 def test_rope_jitter_without_rope_is_refused() -> None:
     with pytest.raises(SettingsError, match="tiny-dinov2 has no RoPE"):
-        load_backbone(config.Backbone(id="tiny-dinov2", rope_jitter=True))
+        build_backbone(config.Backbone(id="tiny-dinov2", rope_jitter=True))

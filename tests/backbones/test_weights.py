@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dinotune import config
-from dinotune.backbones.load import load_backbone
+from dinotune.backbones.load import build_backbone
 from dinotune.backbones.sources import is_path_like, locate
 from dinotune.backbones.variants import SATELLITE_MEAN
 from dinotune.errors import WeightsError
@@ -89,7 +89,7 @@ def test_shards_are_read_by_their_index(tmp_path: Path) -> None:
         save_file({name: state[name] for name in part}, folder / file)
     index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    backbone, report = load_backbone(config.Backbone(id=str(folder)))
+    backbone, report = build_backbone(config.Backbone(id=str(folder)))
     assert torch.equal(backbone(images("dinov3")).maps[0], whole)
     hashes = sorted(hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in shards)
     assert report.sha256 == hashlib.sha256("".join(hashes).encode()).hexdigest()
@@ -144,7 +144,7 @@ def test_another_size_is_named(tmp_path: Path) -> None:
 
 def test_what_was_loaded_is_told(tmp_path: Path) -> None:
     folder = write_snapshot(oracle("dinov2-reg"), tmp_path)
-    backbone, report = load_backbone(config.Backbone(id=str(folder)))
+    backbone, report = build_backbone(config.Backbone(id=str(folder)))
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     parameters = sum(parameter.numel() for parameter in backbone.parameters())
     assert backbone.identity.sha256 == report.sha256 == digest
@@ -158,7 +158,7 @@ def test_what_was_loaded_is_told(tmp_path: Path) -> None:
     ):
         assert part in line
     assert "DINOv3" not in line
-    assert "DINOv3 License" in load_backbone(config.Backbone(id=str(_dinov3(tmp_path))))[1].describe()
+    assert "DINOv3 License" in build_backbone(config.Backbone(id=str(_dinov3(tmp_path))))[1].describe()
 
 
 def _dinov3(folder: Path) -> Path:
@@ -170,7 +170,7 @@ def test_statistics_of_the_checkpoint_are_used(tmp_path: Path) -> None:
     plain = load(folder)
     statistics = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]}
     (folder / "preprocessor_config.json").write_text(json.dumps(statistics))
-    backbone, report = load_backbone(config.Backbone(id=str(folder)))
+    backbone, report = build_backbone(config.Backbone(id=str(folder)))
     assert (backbone.mean, backbone.std) == ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     assert "from preprocessor_config.json" in report.describe()
     pictures = images("dinov3")
@@ -186,7 +186,7 @@ def test_statistics_of_the_checkpoint_are_used(tmp_path: Path) -> None:
 
 def test_satellite_files_bring_satellite_statistics(tmp_path: Path) -> None:
     folder = write_snapshot(oracle("dinov3"), tmp_path / "my-sat493m")
-    backbone, report = load_backbone(config.Backbone(id=str(folder)))
+    backbone, report = build_backbone(config.Backbone(id=str(folder)))
     assert backbone.mean == SATELLITE_MEAN
     assert "from satellite, by the name" in report.describe()
 
@@ -219,7 +219,7 @@ def test_the_hub_cache_is_used_offline(tmp_path: Path) -> None:
     (snapshot.parents[1] / "refs" / "main").write_text("abc")
     write_snapshot(oracle("dinov2"), snapshot)
     assert locate("facebook/dinov2-small").found == "hub cache"
-    backbone, report = load_backbone(config.Backbone(id="facebook/dinov2-small"))
+    backbone, report = build_backbone(config.Backbone(id="facebook/dinov2-small"))
     assert backbone.width == 64
     assert "(hub cache)" in report.describe()
     (snapshot / "model.safetensors").unlink()  # an interrupted download

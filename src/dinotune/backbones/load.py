@@ -1,6 +1,6 @@
 """One way to a backbone: settings in, Backbone and LoadReport out."""
 
-from typing import assert_never
+from typing import Any, assert_never
 
 from dinotune import config
 from dinotune.backbones.base import Backbone, WeightsIdentity
@@ -11,7 +11,7 @@ from dinotune.backbones.vit import VitBackbone
 from dinotune.backbones.weights import LoadReport, load_encoder
 
 
-def load_backbone(settings: config.Backbone, *, seed: int = 0) -> tuple[Backbone, LoadReport]:
+def build_backbone(settings: config.Backbone, *, seed: int = 0) -> tuple[Backbone, LoadReport]:
     """The backbone that the settings describe, on the CPU in eval mode, and what was loaded.
 
     `seed` matters for `tiny-…` backbones only; the global random state is left alone.
@@ -35,3 +35,19 @@ def load_backbone(settings: config.Backbone, *, seed: int = 0) -> tuple[Backbone
         case _:
             assert_never(loaded.shape)
     return backbone.eval(), report
+
+
+def load_backbone(id_: str, *, seed: int = 0, **settings: Any) -> Backbone:
+    """A backbone for use without a head, in eval mode on the CPU; prints what was loaded.
+
+    Args:
+        id_: As `backbone.id`: hub id, snapshot folder, weight file or `tiny-…`.
+        seed: Of the random weights of a `tiny-…` backbone.
+        settings: Other fields of `config.Backbone`, e.g. ``blocks=[2, 5, 8, 11]``.
+
+    Returns:
+        ``backbone(images) -> Features`` for RGB floats in [0, 1], ``[batch, 3, height, width]``.
+    """
+    backbone, report = build_backbone(config.Backbone(id=id_, **settings), seed=seed)
+    print(report.describe())
+    return backbone
