@@ -4,12 +4,14 @@ One loader reads every file a run writes: `.safetensors` files for use, and `las
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -102,26 +104,53 @@ def write_checkpoint(path: Path, model: Model, description: Description) -> None
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Description]:
     """Tensors and description of a `.safetensors` file or of `last.ckpt`."""
+    if path.suffix == ".ckpt":
+        resumable = read_resume_file(path)
+        return resumable.weights, resumable.description
+    with _damage_explained(path), safe_open(path, framework="pt") as opened:
+        description = json.loads((opened.metadata() or {})[METADATA_KEY])
+        # The opened file is no mapping.
+        state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        return state, Description.from_json(description)
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """What `last.ckpt` holds beside optimiser and progress."""
+
+    weights: dict[str, Tensor]
+    description: Description
+    run_state: dict[str, Any]
+    """Plain values of the run's state."""
+    steps: int
+    """Optimiser steps done."""
+
+
+def read_resume_file(path: Path) -> Resumable:
+    """Our part of a `last.ckpt`. DinotuneError where it is missing, damaged or of another tool."""
+    with _damage_explained(path):
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        return Resumable(
+            weights={name.removeprefix("model."): tensor for name, tensor in stored["state_dict"].items()},
+            description=Description.from_json(json.loads(stored[METADATA_KEY]["description"])),
+            run_state=json.loads(stored[METADATA_KEY]["state"]),
+            steps=int(stored["global_step"]),
+        )
+
+
+@contextmanager
+def _damage_explained(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a file is read says which file; a restricted unpickler raises anything."""
     if not path.is_file():
         raise DinotuneError(f"{path}: no such checkpoint file")
     try:
-        state, description = _read_resume_file(path) if path.suffix == ".ckpt" else _read_safetensors(path)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise DinotuneError(f"{path}: not a checkpoint of dinotune, or damaged ({error})") from error
-    return state, Description.from_json(description)
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    with safe_open(path, framework="pt") as opened:
-        description = json.loads((opened.metadata() or {})[METADATA_KEY])
-        return {name: opened.get_tensor(name) for name in opened.keys()}, description  # noqa: SIM118
-
-
-def _read_resume_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    prefix = "model."
-    state = {name.removeprefix(prefix): tensor for name, tensor in checkpoint["state_dict"].items()}
-    return state, json.loads(checkpoint[METADATA_KEY]["description"])
+        yield
+    except Exception as error:
+        lines = str(error).splitlines() or [""]
+        raise DinotuneError(
+            f"{path}: not a checkpoint of dinotune, or damaged ({type(error).__name__}: {lines[0][:200]}); "
+            "use another file of the run's checkpoints folder"
+        ) from error
 
 
 def find_checkpoint(source: Path) -> Path:
@@ -143,11 +172,16 @@ def load_model(path: Path) -> tuple[Model, Description]:
     """
     state, description = read_checkpoint(path)
     model, _ = build_model(description.experiment, description.labels)
+    check_backbone(path, model, description)
+    load_trained_state(model, state)
+    return model.eval(), description
+
+
+def check_backbone(path: Path, model: Model, description: Description) -> None:
+    """WeightsError where the backbone's file is not the one that the checkpoint was trained on."""
     found = model.backbone.identity.sha256
     if found != description.backbone_sha256:
         raise WeightsError(
             f"{path}: trained on backbone weights with sha256 {description.backbone_sha256}, "
-            f"but {model.backbone.identity.id} now has {found}; point backbone.id at the same weights"
+            f"but {model.backbone.identity.id} now has {found}; put the same weights there again"
         )
-    load_trained_state(model, state)
-    return model.eval(), description

@@ -1,6 +1,5 @@
 """Train one experiment into one run folder, from the start or from its last checkpoint."""
 
-import json
 import logging
 import warnings
 from collections.abc import Callable
@@ -13,14 +12,16 @@ import torch
 
 from dinotune import config
 from dinotune.build import build_model
-from dinotune.checkpoints import METADATA_KEY, Description
+from dinotune.checkpoints import Description, check_backbone, read_resume_file
+from dinotune.config.loading import dump_experiment
 from dinotune.data.batches import Batch
 from dinotune.data.loader import evaluation_loader, training_loader
 from dinotune.data.records import Records
 from dinotune.data.splits import read_records
 from dinotune.device import Precision, resolve_device, resolve_precision
-from dinotune.errors import DataError, DinotuneError
+from dinotune.errors import DataError, DinotuneError, SettingsError
 from dinotune.evaluation import Evaluation, evaluate_model
+from dinotune.files import write_text
 from dinotune.model import Model
 from dinotune.training.interrupts import StopRequest
 from dinotune.training.keeper import RunKeeper
@@ -56,7 +57,7 @@ def train_run(experiment: config.Experiment, folder: Path, *, resume: bool = Fal
         for line in (*opening, report.describe(), _describe_parameters(model)):
             progress.say(line)
         module = _module(experiment, model, train, device)
-        resumed = _restore_state(module, folder / "checkpoints" / "last.ckpt") if resume else None
+        resumed = _restore_state(module, folder, progress) if resume else None
         log = MetricsLog(folder, keep_lines=module.state.metrics_lines, step=resumed or 0)
         keeper = RunKeeper(folder, module, _evaluator(experiment, model, measured, precision), log, progress, stop)
         _fit(module, keeper, device, precision, resume=resumed is not None)
@@ -103,20 +104,32 @@ def _module(experiment: config.Experiment, model: Model, train: Records, device:
     return TrainingModule(model, experiment, loader, description, RunState(train.fingerprint()))
 
 
-def _restore_state(module: TrainingModule, checkpoint: Path) -> int:
-    """Put the state of `last.ckpt` into the module; returns the number of steps done."""
+def _restore_state(module: TrainingModule, folder: Path, progress: Progress) -> int:
+    """Put the state of `last.ckpt` into the module and the settings into the folder; returns the steps done."""
+    checkpoint = folder / "checkpoints" / "last.ckpt"
     if not checkpoint.is_file():
-        raise DinotuneError(f"{checkpoint} does not exist; the run has no finished work yet, start it anew")
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    state = RunState.from_json(json.loads(stored[METADATA_KEY]["state"]))
+        raise DinotuneError(
+            f"{checkpoint} does not exist: the run stopped before its first checkpoint; start it anew with "
+            f"dinotune train {folder / 'experiment.yaml'} --out {folder} --overwrite"
+        )
+    stored = read_resume_file(checkpoint)
+    state = RunState.from_json(stored.run_state)
     if state.fingerprint != module.state.fingerprint:
         raise DataError(
             f"{checkpoint}: the training pictures or boxes have changed since; put them back, or start a new run"
         )
+    check_backbone(checkpoint, module.model, stored.description)
+    begun = state.epoch + (state.next_batch > 0)
+    if module.experiment.training.epochs < begun:
+        raise SettingsError(
+            f"training.epochs: {module.experiment.training.epochs}, but the run is in epoch {begun}; use at least that"
+        )
+    if state.epoch == module.experiment.training.epochs:
+        progress.say(f"all {state.epoch} epochs are done; go on with training.epochs={2 * state.epoch}")
     module.state = state
-    module.description = Description.from_json(json.loads(stored[METADATA_KEY]["description"]))
-    module.description = replace(module.description, experiment=module.experiment)
-    return int(stored["global_step"])
+    module.description = replace(stored.description, experiment=module.experiment)
+    write_text(folder / "experiment.yaml", dump_experiment(module.experiment))
+    return stored.steps
 
 
 def _evaluator(
