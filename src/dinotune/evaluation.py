@@ -1,5 +1,6 @@
 """A model and a split -> losses, metrics and predictions, on exactly the pictures that were run."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `metrics.json`."""
-        return {**self.metrics.to_json(), "losses": self.losses, "unreadable": list(self.unreadable)}
+        losses = {name: value if math.isfinite(value) else None for name, value in self.losses.items()}
+        return {**self.metrics.to_json(), "losses": losses, "unreadable": list(self.unreadable)}
 
     def write(self, folder: Path) -> None:
         """Write `metrics.json`, `predictions.json` (COCO results) and `ground_truth.json` (COCO)."""

@@ -1,9 +1,11 @@
 """Ctrl-C and SIGTERM: the first asks to stop after the current step, the second stops at once."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from dinotune.errors import DinotuneError
 
@@ -28,10 +30,16 @@ class StopRequest:
             raise InterruptedRunError(number, "stopped at once; the last checkpoint on disk holds what can be resumed")
         self.signal_number = number
 
+    def install(self) -> dict[int, Any]:
+        """Handle SIGINT and SIGTERM from here on; returns the old handlers. Only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {number: signal.signal(number, self.receive) for number in (signal.SIGINT, signal.SIGTERM)}
+
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Handle SIGINT and SIGTERM inside, restore the old handlers afterwards."""
-        before = {number: signal.signal(number, self.receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = self.install()
         try:
             yield
         finally:

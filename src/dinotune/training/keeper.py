@@ -1,5 +1,6 @@
 """Keeps a run: logs every step, evaluates every epoch, writes checkpoints, stops when asked to."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,6 +41,8 @@ class RunKeeper(pl.Callback):
         self.metrics_log = metrics_log
         self.progress = progress
         self.stop = stop
+        self.trouble: DinotuneError | None = None
+        """Why training must end; raised after the next optimiser step, where a checkpoint can stand."""
         self.step_started = self.epoch_started = time.perf_counter()
 
     @property
@@ -49,6 +52,8 @@ class RunKeeper(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Enter the backbone's stage, and make up for an evaluation that a stop left out."""
+        # Lightning has just put its own SIGTERM handler in place, which ends with exit status 0 and saves nothing.
+        self.stop.install()
         state = self.module.state
         self.module.model.backbone.set_epoch(state.epoch)
         if state.evaluation_pending:
@@ -76,14 +81,16 @@ class RunKeeper(pl.Callback):
         every = module.experiment.training.checkpoint_every_steps
         stepped = trainer.is_last_batch or state.next_batch % module.experiment.training.accumulate == 0
         self._log_step(trainer, batch, stepped=stepped)
-        trouble = self._trouble(batch)
+        self.trouble = self.trouble or self._trouble(batch)
+        if not stepped:
+            return
         due = every is not None and trainer.global_step % every == 0
-        stop = trouble is not None or self.stop.signal_number is not None
-        if stepped and (due or stop or trainer.is_last_batch):
+        stop = self.trouble is not None or self.stop.signal_number is not None
+        if due or stop or trainer.is_last_batch:
             self._save(trainer)
-        if trouble is not None:
-            raise trouble
-        if stop and stepped:
+        if self.trouble is not None:
+            raise self.trouble
+        if stop:
             self._raise_interrupted()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -115,8 +122,9 @@ class RunKeeper(pl.Callback):
     def _trouble(self, batch: Batch) -> DinotuneError | None:
         """Count unreadable pictures and skipped steps, name them, and give the error where a limit is passed."""
         module, state, experiment = self.module, self.module.state, self.module.experiment
-        state.corrupt_pictures += len(batch.corrupt)
-        for message in batch.corrupt:
+        new = [message for message in batch.corrupt if message not in state.corrupt]
+        state.corrupt += new
+        for message in new:
             self.progress.say(f"left out: {message}")
         if module.skipped_because is not None:
             state.skipped_steps += 1
@@ -124,12 +132,12 @@ class RunKeeper(pl.Callback):
                 f"skipped step {batch.index} of epoch {batch.epoch + 1} ({module.skipped_because}); "
                 f"pictures: {', '.join(batch.paths)}"
             )
-        if state.corrupt_pictures > experiment.data.max_corrupt:
+        if new and len(state.corrupt) > experiment.data.max_corrupt:
             return DataError(
-                f"{state.corrupt_pictures} pictures could not be read (named above); mend or remove them, "
-                f"or raise data.max_corrupt above {experiment.data.max_corrupt}"
+                f"{len(state.corrupt)} pictures could not be read (named above); mend them, or go on with "
+                f"--resume {self.folder} data.max_corrupt={10 * len(state.corrupt)}"
             )
-        if state.skipped_steps > experiment.training.max_skipped_steps:
+        if module.skipped_because and state.skipped_steps > experiment.training.max_skipped_steps:
             return DinotuneError(
                 f"{state.skipped_steps} steps had a loss or gradients that are not finite (pictures named above); "
                 f"lower training.learning_rate ({experiment.training.learning_rate}), or use training.precision=fp32"
@@ -139,10 +147,11 @@ class RunKeeper(pl.Callback):
     def _finish_epoch(self, trainer: pl.Trainer, epoch: int) -> None:
         module, training = self.module, self.module.experiment.training
         module.state.epoch = epoch
+        module.description = replace(module.description, epoch=epoch)
         due = (epoch + 1) % training.validate_every == 0 or epoch + 1 == training.epochs
         evaluation = self._evaluate() if due else None
         line = self._epoch_line(trainer, epoch, evaluation)
-        improved = self._update_best(epoch, evaluation)
+        improved = self._update_best(evaluation)
         for name in improved:
             write_checkpoint(self.folder / "checkpoints" / f"best_{name}.safetensors", module.model, module.description)
         if evaluation is not None and "AP" in improved:
@@ -182,15 +191,16 @@ class RunKeeper(pl.Callback):
             "seconds": round(time.perf_counter() - self.epoch_started, 2),
         }
 
-    def _update_best(self, epoch: int, evaluation: Evaluation | None) -> list[str]:
+    def _update_best(self, evaluation: Evaluation | None) -> list[str]:
         """Names of the scores that are better than ever, with the description brought up to date."""
         if evaluation is None:
             return []
         best, metrics = self.module.state.best, evaluation.metrics
         self.module.description = replace(
-            self.module.description, thresholds=metrics.thresholds, epoch=epoch, metrics=metrics.numbers
+            self.module.description, thresholds=metrics.thresholds, metrics=metrics.numbers
         )
         scores = {"AP": metrics["AP"] or 0.0, "loss": evaluation.losses["loss"]}
+        scores = {name: score for name, score in scores.items() if math.isfinite(score)}
         improved = [name for name in scores if name not in best or _better(name, scores[name], best[name])]
         best.update({name: scores[name] for name in improved})
         return improved

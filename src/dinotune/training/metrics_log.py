@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
@@ -10,6 +11,11 @@ from torch.utils.tensorboard import SummaryWriter
 from dinotune.files import write_text
 
 Value = float | int | str | None
+
+
+def plain(values: dict[str, Value]) -> dict[str, Value]:
+    """Numbers that JSON knows: NaN and infinity become null."""
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
 
 
 class MetricsLog:
@@ -31,10 +37,11 @@ class MetricsLog:
     def epoch(self, values: dict[str, Value]) -> None:
         """Log a finished epoch and write the CSV anew."""
         self._append({"kind": "epoch", **values}, "epoch")
-        self.epochs.append({"kind": "epoch", **values})
+        self.epochs.append(plain({"kind": "epoch", **values}))
         self._write_csv()
 
     def _append(self, line: dict[str, Value], section: str) -> None:
+        line = plain(line)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self.lines += 1

@@ -21,7 +21,8 @@ class RunState:
     best: dict[str, float] = field(default_factory=dict)
     """Best value so far of `AP` (highest) and `loss` (lowest)."""
     skipped_steps: int = 0
-    corrupt_pictures: int = 0
+    corrupt: list[str] = field(default_factory=list)
+    """What was said about each picture that could not be read, once per picture."""
     epoch_sums: dict[str, float] = field(default_factory=dict)
     """Sums of the loss terms over the pictures of the epoch so far."""
     epoch_pictures: int = 0
@@ -36,7 +37,9 @@ class RunState:
         return cls(**values)
 
     def add_losses(self, losses: dict[str, float], pictures: int) -> None:
-        """Add one step's mean losses to the epoch."""
+        """Add one step's mean losses to the epoch; a skipped step has none."""
+        if not losses:
+            return
         for name, value in losses.items():
             self.epoch_sums[name] = self.epoch_sums.get(name, 0.0) + value * pictures
         self.epoch_pictures += pictures
