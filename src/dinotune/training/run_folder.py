@@ -19,7 +19,17 @@ PACKAGES = ("dinotune", "torch", "torchvision", "timm", "lightning", "faster-coc
 
 def create_run_folder(experiment: config.Experiment, out: Path | None, *, overwrite: bool = False) -> Path:
     """An empty folder for one run: `out`, or `runs/NAME-DATE-TIME` with `runs/latest` pointing to it."""
-    folder = out or _free_name(Path("runs") / f"{experiment.name}-{datetime.now():%Y%m%d-%H%M%S}")
+    if out is None:
+        folder = _new_folder(Path("runs") / f"{experiment.name}-{datetime.now():%Y%m%d-%H%M%S}")
+        _point_latest(folder)
+    else:
+        folder = out.resolve() if out.is_symlink() else out
+        _empty(folder, overwrite=overwrite)
+    write_text(folder / "experiment.yaml", dump_experiment(experiment))
+    return folder
+
+
+def _empty(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"out: {folder} is a file; name a folder")
     if folder.is_dir() and any(folder.iterdir()):
@@ -31,23 +41,33 @@ def create_run_folder(experiment: config.Experiment, out: Path | None, *, overwr
         if not (folder / "experiment.yaml").is_file():
             raise SettingsError(f"out: {folder} is no run folder (no experiment.yaml), so --overwrite leaves it alone")
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "experiment.yaml", dump_experiment(experiment))
-    if out is None:
-        _point_latest(folder)
-    return folder
+    _make(folder)
 
 
-def _free_name(folder: Path) -> Path:
+def _make(folder: Path, *, exist_ok: bool = True) -> bool:
+    """Make the folder; false where it is there already and must not be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=exist_ok)
+    except OSError as error:
+        if isinstance(error, FileExistsError) and folder.is_dir():
+            return False
+        raise SettingsError(f"out: {folder} cannot be made ({error}); name another folder with --out") from None
+    return True
+
+
+def _new_folder(folder: Path) -> Path:
+    """A folder made by this call alone, also where other runs start in the same second."""
     candidates = [folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 1000))]
-    return next(candidate for candidate in candidates if not candidate.exists())
+    return next(candidate for candidate in candidates if _make(candidate, exist_ok=False))
 
 
 def _point_latest(folder: Path) -> None:
     link = folder.parent / "latest"
     if link.is_symlink() or not link.exists():
-        link.unlink(missing_ok=True)
-        link.symlink_to(folder.name, target_is_directory=True)
+        # Renamed over the old link, so that runs that start together do not meet half a change.
+        new = link.with_name(f".latest-{folder.name}")
+        new.symlink_to(folder.name, target_is_directory=True)
+        new.replace(link)
 
 
 def write_environment(folder: Path, device: torch.device, precision: str) -> None:
