@@ -23,9 +23,11 @@ def resolve_device(wanted: str) -> torch.device:
         if not available["cuda"] and Path("/dev/nvidiactl").exists():
             raise SettingsError(f"device: an NVIDIA driver is present, but {_why_no_gpu()}; or set device=cpu")
         return torch.device(next(kind for kind, there in available.items() if there))
-    if not available[wanted]:
+    if not available.get(wanted, False):
         usable = ", ".join(kind for kind, there in available.items() if there)
-        raise SettingsError(f"device: {wanted} is not available here ({_why_no_gpu()}); usable: {usable}")
+        reasons = {"cuda": _why_no_gpu(), "mps": "no Apple GPU that torch can use"}
+        why = reasons.get(wanted, "no such kind of device")
+        raise SettingsError(f"device: {wanted} is not available here ({why}); usable: {usable}")
     return torch.device(wanted)
 
 

@@ -1,5 +1,6 @@
 """Predict on files and folders: one JSON file and a drawn picture for each; draw an evaluation's pictures."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
     import supervision as sv
 
 
-def predict_files(source: Path, pictures: Sequence[Path], *, out: Path, threshold: float | None = None) -> Path:
+def predict_files(
+    source: Path | str,
+    pictures: Sequence[Path | str],
+    *,
+    out: Path | str,
+    threshold: float | None = None,
+    device: str = "auto",
+) -> Path:
     """Predict on files and on all pictures below folders; write `predictions.json` and `pictures/`.
 
     Args:
@@ -26,6 +34,7 @@ def predict_files(source: Path, pictures: Sequence[Path], *, out: Path, threshol
         pictures: Files and folders.
         out: Folder for the results; files of the same names are replaced.
         threshold: Lowest score; none takes each class's best-F1 score.
+        device: Where to compute, as the setting of this name.
 
     Returns:
         The folder with the results.
@@ -33,10 +42,12 @@ def predict_files(source: Path, pictures: Sequence[Path], *, out: Path, threshol
     Raises:
         DataError: pictures that cannot be read, named after all others are done and written.
     """
-    predictor = load_predictor(source)
-    found = list(picture_files(pictures))
+    out = Path(out)
+    # Pictures drawn into `out` before are results, even where `out` lies in a folder of pictures.
+    found = [path for path in picture_files(pictures) if (out / "pictures").resolve() not in path.resolve().parents]
     if not found:
         raise DataError(f"no pictures in {', '.join(map(str, pictures))}; looked for {', '.join(sorted(_suffixes()))}")
+    predictor = load_predictor(source, device)
     entries, failures = [], []
     for path, drawn in zip(found, _names(found), strict=True):
         try:
@@ -55,9 +66,9 @@ def predict_files(source: Path, pictures: Sequence[Path], *, out: Path, threshol
     return out
 
 
-def picture_files(sources: Sequence[Path]) -> Iterator[Path]:
+def picture_files(sources: Sequence[Path | str]) -> Iterator[Path]:
     """Files as they are, and every picture below the folders, sorted by path."""
-    for source in sources:
+    for source in map(Path, sources):
         if source.is_dir():
             yield from sorted(path for path in source.rglob("*") if path.suffix.lower() in _suffixes())
         elif source.is_file():
@@ -73,12 +84,11 @@ def _suffixes() -> set[str]:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """A file name for each drawn picture; stems that clash are numbered."""
-    seen: dict[str, int] = {}
-    names = []
+    names: dict[str, None] = {}
     for path in paths:
-        seen[path.stem] = seen.get(path.stem, 0) + 1
-        names.append(f"{path.stem}.jpg" if seen[path.stem] == 1 else f"{path.stem}-{seen[path.stem]}.jpg")
-    return names
+        stems = itertools.chain([path.stem], (f"{path.stem}-{number}" for number in itertools.count(2)))
+        names[next(name for stem in stems if (name := f"{stem}.jpg") not in names)] = None
+    return list(names)
 
 
 def _entry(path: Path, image: Image.Image, detections: "sv.Detections") -> dict[str, Any]:
@@ -98,13 +108,13 @@ def _entry(path: Path, image: Image.Image, detections: "sv.Detections") -> dict[
 def draw_pictures(evaluation: Evaluation, folder: Path, count: int) -> None:
     """Draw the first `count` pictures of an evaluation, truth beside prediction."""
     records, labels = evaluation.records, evaluation.records.labels
-    for index in range(min(count, len(records))):
-        record = records[index]
+    shown = [records[index] for index in range(min(count, len(records)))]
+    for record, name in zip(shown, _names([record.path for record in shown]), strict=True):
         rows = evaluation.detected.select(evaluation.detected.image_ids == record.image_id)
         predicted = to_supervision(above_thresholds(rows, labels, evaluation.metrics.thresholds), labels)
         image = read_image(record.path, (record.height, record.width))
         drawn = draw_comparison(image, truth_to_supervision(record, labels), predicted)
-        _save(drawn, folder / f"{record.path.stem}.jpg")
+        _save(drawn, folder / name)
 
 
 def _save(image: Image.Image, path: Path) -> None:

@@ -1,8 +1,7 @@
 """A trained model for use: pictures in, `supervision.Detections` in the picture's own pixels out."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torchvision.transforms.v2 import functional as transforms
 from dinotune.checkpoints import Description, find_checkpoint, load_model
 from dinotune.data.batches import Batch
 from dinotune.data.buckets import network_size
-from dinotune.data.images import read_image
+from dinotune.data.images import read_image, to_rgb
 from dinotune.data.records import LabelSet
 from dinotune.device import autocast, resolve_device, resolve_precision
 from dinotune.errors import DinotuneError
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     import supervision as sv
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
-"""A file, a PIL picture, an array ``[height, width(, 3 or 4)]`` of uint8, or a tensor ``[3, height, width]`` (uint8, or floats in [0, 1]); RGB."""
+"""A file, a PIL picture as it is (orientation in its EXIF does not count), an array ``[height, width(, 3 or 4)]`` of uint8, or a tensor ``[3, height, width]`` (uint8, or floats in [0, 1]); RGB."""
 
 Pictures = list[Picture] | tuple[Picture, ...]
 
@@ -37,7 +36,10 @@ class Predictor:
     def __init__(self, model: Model, description: Description, device: str = "auto") -> None:
         self.description = description
         self.device = resolve_device(device)
-        self.precision = resolve_precision(description.experiment.training.precision, self.device)
+        trained_in = description.experiment.training.precision
+        # The CPU has no fp16; fp32 only makes the same weights more exact.
+        wanted = "fp32" if (trained_in, self.device.type) == ("fp16", "cpu") else trained_in
+        self.precision = resolve_precision(wanted, self.device)
         self.model = model.to(self.device).eval()
 
     @property
@@ -62,10 +64,11 @@ class Predictor:
 
         Raises:
             DataError: a file cannot be read as a picture.
+            DinotuneError: another type, shape or range of values.
         """
-        if isinstance(pictures, Picture):
-            return self._to_supervision(self._detect(to_pil(pictures)), threshold)
-        return [self._to_supervision(self._detect(to_pil(picture)), threshold) for picture in pictures]
+        if isinstance(pictures, list | tuple):
+            return [self._to_supervision(self._detect(to_pil(picture)), threshold) for picture in pictures]
+        return self._to_supervision(self._detect(to_pil(pictures)), threshold)
 
     @torch.no_grad()
     def _detect(self, picture: Image.Image) -> DetectedBoxes:
@@ -89,26 +92,44 @@ def load_predictor(source: str | Path, device: str = "auto") -> Predictor:
 
 
 def to_pil(picture: Picture) -> Image.Image:
-    """Any accepted picture as an RGB PIL picture."""
+    """Any accepted picture as an RGB PIL picture.
+
+    Raises:
+        DataError: a file cannot be read as a picture.
+        DinotuneError: another type, shape or range of values.
+    """
     match picture:
         case str() | Path():
             return read_image(Path(picture))
         case Image.Image():
-            return picture.convert("RGB")
+            return to_rgb(picture)
         case Tensor():
-            image: Image.Image = transforms.to_pil_image(_checked(picture, picture.shape, 0).cpu())
-            return image
+            return Image.fromarray(_tensor_pixels(picture.detach().cpu()))
         case np.ndarray():
-            if picture.ndim == 3:
-                _checked(picture, picture.shape, 2)
-            if picture.dtype != np.uint8:
-                raise DinotuneError(f"array of type {picture.dtype}; give uint8 in 0..255")
-            return Image.fromarray(picture).convert("RGB")
+            return to_rgb(Image.fromarray(_array_pixels(picture)))
+    raise DinotuneError(f"{type(picture).__name__} is no picture; give a path, PIL picture, array, tensor or a list")
 
 
-def _checked(picture: Any, shape: Sequence[int], channel_axis: int) -> Any:
-    channels = {0: (3,), 2: (3, 4)}[channel_axis]
-    if len(shape) != 3 or shape[channel_axis] not in channels:
-        wanted = "[3, height, width]" if channel_axis == 0 else "[height, width, 3]"
-        raise DinotuneError(f"picture of shape {list(shape)}; give {wanted}")
-    return picture
+def _tensor_pixels(tensor: Tensor) -> np.ndarray:
+    """uint8 pixels [height, width, 3] of a tensor."""
+    if tensor.ndim != 3 or tensor.shape[0] != 3 or not tensor.numel():
+        raise DinotuneError(f"tensor of shape {list(tensor.shape)}; give [3, height, width] (RGB), or a list of them")
+    if tensor.is_floating_point():
+        if not bool(((tensor >= 0) & (tensor <= 1)).all()):
+            low, high = float(tensor.min()), float(tensor.max())
+            raise DinotuneError(f"tensor with values from {low:.3g} to {high:.3g}; give RGB in [0, 1], not normalised")
+        tensor = (tensor.float() * 255).round().to(torch.uint8)
+    if tensor.dtype != torch.uint8:
+        raise DinotuneError(f"tensor of type {tensor.dtype}; give uint8 in 0..255, or floats in [0, 1]")
+    pixels: np.ndarray = tensor.permute(1, 2, 0).contiguous().numpy()
+    return pixels
+
+
+def _array_pixels(array: np.ndarray) -> np.ndarray:
+    grey, coloured = array.ndim == 2, array.ndim == 3 and array.shape[2] in (3, 4)
+    if not (grey or coloured) or not array.size:
+        usable = "[height, width] (grey), [height, width, 3] (RGB) or [height, width, 4] (RGBA)"
+        raise DinotuneError(f"array of shape {list(array.shape)}; give {usable}, or a list of them")
+    if array.dtype != np.uint8:
+        raise DinotuneError(f"array of type {array.dtype}; give uint8 in 0..255")
+    return np.ascontiguousarray(array)

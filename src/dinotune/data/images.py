@@ -75,7 +75,7 @@ def read_image(
                 if at_least_hw is not None:
                     _draft(image, at_least_hw[::-1] if turned > 4 else at_least_hw)
                 image.load()
-                rgb = _to_rgb(image)
+                rgb = to_rgb(image)
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: too large to decode safely: {error}") from None
     except (UnidentifiedImageError, FileNotFoundError) as error:
@@ -140,7 +140,8 @@ def _draft(image: Image.Image, at_least_hw: tuple[int, int]) -> None:
             return
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as 8-bit RGB, by the rules of `read_image` for grey and transparency; orientation is left alone."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode == "F" or image.mode.startswith("I"):
