@@ -26,11 +26,12 @@ class FakeApi(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
 
-        def call(*arguments: Any, **keywords: Any) -> str:
+        def call(*arguments: Any, **keywords: Any) -> Any:
             if self.error:
                 raise self.error
             self.calls.append((name, arguments, keywords))
-            return name
+            metrics = {"AP": 0.25, "ARs": None, "images": 7, "per_class": {}, "folder": "there"}
+            return metrics if name == "evaluate" else name
 
         return call
 
@@ -77,18 +78,23 @@ def test_train_resumes(api: FakeApi, run_folder: Path) -> None:
     assert api.calls == [("resume", (run_folder, ["training.epochs=9"]), {})]
 
 
-def test_evaluate_hands_over(api: FakeApi, run_folder: Path) -> None:
+def test_evaluate_hands_over(api: FakeApi, run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = run_folder / "checkpoints" / "best_AP.safetensors"
     assert cli.run(["evaluate", str(file), "data=other", "--split", "test", "--pictures", "4"]) == 0
     expected = {"overrides": ["data=other"], "split": "test", "out": None, "pictures": 4}
     assert api.calls == [("evaluate", (file,), expected)]
+    printed = capsys.readouterr().out
+    assert "On 7 pictures: AP 0.250  ARs -\n" in printed
+    assert "Metrics and predictions: there" in printed
 
 
 def test_predict_hands_over(api: FakeApi, run_folder: Path, tmp_path: Path) -> None:
     picture = tmp_path / "a.jpg"
     picture.touch()
     assert cli.run(["predict", str(run_folder), str(picture), "--threshold", "0.4", "--out", str(tmp_path / "o")]) == 0
-    assert api.calls == [("predict_files", (run_folder, [picture]), {"out": tmp_path / "o", "threshold": 0.4})]
+    assert api.calls == [
+        ("predict_files", (run_folder, [picture]), {"out": tmp_path / "o", "threshold": 0.4, "device": "auto"})
+    ]
 
 
 @pytest.mark.parametrize(

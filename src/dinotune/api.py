@@ -36,6 +36,8 @@ CHANGEABLE_ON_RESUME = (
     "training.max_skipped_steps",
 )
 
+CHANGEABLE_ON_EVALUATION = ("data.", "evaluation.", "device", "training.precision")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -54,7 +56,7 @@ class Run:
 def train(
     experiment: config.Experiment | str | Path,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     overwrite: bool = False,
     notes: Sequence[str] = (),
 ) -> Run:
@@ -69,7 +71,7 @@ def train(
         experiment, notes = loaded.experiment, (*notes, *loaded.notes)
     from dinotune.training.trainer import train_run  # loads Lightning: seconds that only training should cost
 
-    folder = create_run_folder(experiment, out, overwrite=overwrite)
+    folder = create_run_folder(experiment, Path(out) if out else None, overwrite=overwrite)
     progress = Progress(folder / "train.log")
     for line in (f"run folder: {folder}", *notes):
         progress.say(line)
@@ -77,12 +79,13 @@ def train(
     return Run(folder)
 
 
-def resume(run: Path, overrides: Sequence[str] = ()) -> Run:
+def resume(run: Path | str, overrides: Sequence[str] = ()) -> Run:
     """Go on with a stopped run exactly where its last checkpoint stands.
 
     Raises:
         SettingsError: an override changes what must stay as it was.
     """
+    run = Path(run)
     stored = run / "experiment.yaml"
     if not stored.is_file():
         raise SettingsError(f"{run}: no run folder (no experiment.yaml); name the folder of a run")
@@ -116,7 +119,7 @@ def evaluate(
     *,
     overrides: Sequence[str] = (),
     split: str | None = None,
-    out: Path | None = None,
+    out: Path | str | None = None,
     pictures: int = 0,
 ) -> dict[str, Any]:
     """Measure a run (its best checkpoint) or one checkpoint file, and write metrics and predictions.
@@ -130,13 +133,23 @@ def evaluate(
 
     Returns:
         The metrics, as in `metrics.json`, with `folder` added.
+
+    Raises:
+        SettingsError: an override changes what the trained model is.
     """
     path = find_checkpoint(Path(source))
     model, description = load_model(path)
     experiment = load_experiment(description.experiment, overrides=overrides, environ={}).experiment
+    changed = _differences(description.experiment.model_dump(), experiment.model_dump())
+    fixed = [key for key in changed if not key.startswith(CHANGEABLE_ON_EVALUATION)]
+    if fixed:
+        raise SettingsError(
+            f"evaluate: {', '.join(fixed)} cannot change in a trained model; only "
+            f"{', '.join(CHANGEABLE_ON_EVALUATION)} can"
+        )
     split = split or experiment.evaluation.split
     records = read_records(experiment.data, split, seed=experiment.seed, labels=description.labels)
-    folder = out or _evaluation_folder(path, experiment, split)
+    folder = Path(out) if out else _evaluation_folder(path, experiment, split)
     evaluation = _run_evaluation(model, experiment, records)
     evaluation.write(folder)
     draw_pictures(evaluation, folder / "pictures", pictures)

@@ -141,6 +141,7 @@ def predict(
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Lowest score; none takes the run's best.")
     ] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: auto, cuda, mps or cpu.")] = "auto",
 ) -> None:
     """Predict on pictures: writes JSON and drawn pictures."""
     missing = [str(path) for path in (source, *pictures) if not path.exists()]
@@ -148,7 +149,7 @@ def predict(
         raise DinotuneError(f"predict: there is no {', '.join(missing)}; paths are relative to {Path.cwd()}")
     from dinotune import api
 
-    print(f"Predictions: {api.predict_files(source, pictures, out=out, threshold=threshold)}")
+    print(f"Predictions: {api.predict_files(source, pictures, out=out, threshold=threshold, device=device)}")
 
 
 @app.command()

@@ -28,7 +28,7 @@ TIMES = {"seconds", "pictures_per_second", "memory_gb"}
 
 # Its server has everything loaded and computes nothing, so each run starts in a moment even where CUDA is in use.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["dinotune.api", "dinotune.cli"])
+processes.set_forkserver_preload(["dinotune.api", "dinotune.cli", "dinotune.training.trainer"])
 
 
 def changed(experiment: config.Experiment, *overrides: str) -> config.Experiment:
