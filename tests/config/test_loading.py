@@ -60,6 +60,7 @@ def test_environment_is_noted_and_other_variables_are_left_alone() -> None:
         (["data.max_size=none"], "data.max_size", None),
         (["data.augmentation=none"], "data.augmentation.flip", 0),
         (["data.augmentation=none", "data.augmentation.flip=0.25"], "data.augmentation.flip", 0.25),
+        (["data.augmentation.flip=0.25"], "data.augmentation.crop", 0.5),
         (["training.optimizer=sgd"], "training.optimizer", config.Sgd()),
         (["training.optimizer.momentum=0.5", "training.optimizer=sgd"], "training.optimizer.momentum", 0.5),
         (["training.epochs=3", "training.epochs=4"], "training.epochs", 4),

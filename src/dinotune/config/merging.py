@@ -42,7 +42,7 @@ class Merger:
         merged = self._without_outdated(old, new, section, path)
         for key, value in new.items():
             field = section.model_fields.get(key)
-            merged[key] = value if field is None else self._merge_field(field, merged.get(key), value, (*path, key))
+            merged[key] = value if field is None else self._merge_field(field, merged.get(key, {}), value, (*path, key))
         return merged
 
     def _merge_field(self, field: FieldInfo, old: Any, new: Any, path: tuple[str, ...]) -> Any:
