@@ -30,7 +30,7 @@ class FakeApi(ModuleType):
             if self.error:
                 raise self.error
             self.calls.append((name, arguments, keywords))
-            metrics = {"AP": 0.25, "ARs": None, "images": 7, "per_class": {}, "folder": "there"}
+            metrics: dict[str, Any] = {"AP": 0.25, "ARs": None, "images": 7, "per_class": {}, "folder": "there"}
             return metrics if name == "evaluate" else name
 
         return call

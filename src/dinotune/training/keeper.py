@@ -43,6 +43,8 @@ class RunKeeper(pl.Callback):
         self.stop = stop
         self.trouble: DinotuneError | None = None
         """Why training must end; raised after the next optimiser step, where a checkpoint can stand."""
+        self.said: set[str] = set()
+        """Remarks on evaluations, which would come again each epoch."""
         self.step_started = self.epoch_started = time.perf_counter()
 
     @property
@@ -162,11 +164,20 @@ class RunKeeper(pl.Callback):
             write_checkpoint(path, module.model, module.description)
         self.metrics_log.epoch(line)
         self.progress.epoch(line, improved, training.epochs)
-        if evaluation is not None and (reason := explain(evaluation)):
-            self.progress.say(reason)
+        if evaluation is not None:
+            self._say_once(*(f"left out of the evaluation: {message}" for message in evaluation.unreadable))
+            self._say_once(*evaluation.metrics.notes)
+            if reason := explain(evaluation):
+                self.progress.say(reason)
         module.state.begin_epoch(epoch + 1)
         self._save(trainer)
         self.epoch_started = self.step_started = time.perf_counter()
+
+    def _say_once(self, *messages: str) -> None:
+        for message in messages:
+            if message not in self.said:
+                self.said.add(message)
+                self.progress.say(message)
 
     def _evaluate(self) -> Evaluation:
         def on_batch(_: Batch) -> None:
