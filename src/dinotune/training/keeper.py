@@ -103,7 +103,6 @@ class RunKeeper(pl.Callback):
         now = time.perf_counter()
         seconds, self.step_started = now - self.step_started, now
         module = self.module
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
         speed, memory = len(batch) / seconds, memory_gb(module.device)
         self.progress.step(module.losses.get("loss"), speed, memory)
         if trainer.global_step % module.experiment.training.log_every or not (stepped and module.losses):
@@ -114,7 +113,7 @@ class RunKeeper(pl.Callback):
                 "step": trainer.global_step,
                 "batch": batch.index,
                 **module.losses,
-                "learning_rate": rate,
+                "learning_rate": module.learning_rate,
                 "gradient_norm": module.gradient_norm,
                 "pictures_per_second": round(speed, 2),
                 "memory_gb": round(memory, 3),
@@ -198,7 +197,7 @@ class RunKeeper(pl.Callback):
             "epoch": epoch,
             "step": trainer.global_step,
             **losses,
-            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "learning_rate": self.module.learning_rate,
             "seconds": round(time.perf_counter() - self.epoch_started, 2),
         }
 

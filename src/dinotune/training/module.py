@@ -1,7 +1,6 @@
 """One LightningModule for all tasks: a step, the optimiser, and what a checkpoint holds."""
 
 import json
-from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -61,11 +60,23 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimiser and a schedule per step."""
-        training = self.experiment.training
-        optimizer = build_optimizer(self.model, training)
-        factor = partial(learning_rate_factor, training=training, steps_per_epoch=self.steps_per_epoch)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        optimizer = build_optimizer(self.model, self.experiment.training)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """The optimiser's stored rates are those of the old schedule, where a run goes on with more epochs."""
+        optimizer: Any = self.optimizers()
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self._factor(self.global_step)
+
+    @property
+    def learning_rate(self) -> float:
+        """The head's rate in the last step; the optimiser already holds the next one."""
+        return self.experiment.training.learning_rate * self._factor(max(0, self.global_step - 1))
+
+    def _factor(self, step: int) -> float:
+        return learning_rate_factor(step, training=self.experiment.training, steps_per_epoch=self.steps_per_epoch)
 
     def training_step(self, batch: Batch, _: int) -> Tensor | None:
         """Total loss of a batch; none, with a reason in `skipped_because`, where it is not finite."""
