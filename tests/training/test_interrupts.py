@@ -3,12 +3,14 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dinotune import api, cli
+from dinotune.training import interrupts
 from dinotune.training.interrupts import StopRequest
 from dinotune.training.keeper import RunKeeper
 from tests.training.small_runs import assert_same_runs, ended_run, run_state
@@ -50,21 +52,25 @@ def test_a_signal_leaves_a_checkpoint(
     assert_same_runs(request.getfixturevalue("finished_run" if accumulate == 1 else "accumulated_run"), stopped)
 
 
-def test_the_second_ctrl_c_stops_at_once(
+def test_the_second_ctrl_c_stops_at_once_and_copies_of_the_first_do_not(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     passed = []
 
     def impatient(*_: Any) -> None:
-        passed.append("before")
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        passed.append("after the second")
+        passed.append("copies of the first")
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+        passed.append("the second")
+
+    monkeypatch.setattr(interrupts, "ONE_PRESS_SECONDS", 0.1)
 
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(RunKeeper, "on_train_batch_end", impatient)
     assert cli.run(["train", str(page), "--out", str(tmp_path / "run")]) == 130
-    assert passed == ["before"]
+    assert passed == ["copies of the first"]
     assert "stopped at once" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
 

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,14 +19,22 @@ class InterruptedRunError(DinotuneError):
         self.exit_code = 128 + signal_number
 
 
+ONE_PRESS_SECONDS = 0.5
+"""Launchers pass a signal on to a process that also got it from the terminal; both copies are one request."""
+
+
 class StopRequest:
     """Remembers the first signal; the second raises InterruptedRunError where the program stands."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self._received_at = float("-inf")
 
     def receive(self, number: int, _: FrameType | None) -> None:
         """Signal handler."""
+        before, self._received_at = self._received_at, time.monotonic()
+        if self._received_at - before < ONE_PRESS_SECONDS:
+            return
         if self.signal_number is not None:
             raise InterruptedRunError(number, "stopped at once; the last checkpoint on disk holds what can be resumed")
         self.signal_number = number
