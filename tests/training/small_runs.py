@@ -37,7 +37,7 @@ def changed(experiment: config.Experiment, *overrides: str) -> config.Experiment
 
 
 def end_at(moment: str, count: int, number: int) -> None:
-    """Send this process a signal after the given call of a moment."""
+    """Send this process group a signal after the given call of a moment."""
     owner, name = MOMENTS[moment]
     original, calls = getattr(owner, name), 0
 
@@ -46,7 +46,8 @@ def end_at(moment: str, count: int, number: int) -> None:
         original(*arguments)
         calls += 1
         if calls == count:
-            os.kill(os.getpid(), number)
+            # Kill -9 is for one process; Ctrl-C and a scheduler's SIGTERM reach its workers too.
+            os.kill(os.getpid() if number == signal.SIGKILL else 0, number)
 
     setattr(owner, name, counting)
 
@@ -61,6 +62,7 @@ def ended_run(words: list[str], moment: str, count: int, number: int = signal.SI
 
 
 def _run(words: list[str], moment: str, count: int, number: int, output: str) -> None:
+    os.setsid()
     torch.set_num_threads(1)
     multiprocessing.set_start_method(None, force=True)  # workers start as they would from a shell
     with open(output, "ab", buffering=0) as file:  # noqa: PTH123

@@ -19,14 +19,16 @@ Position = tuple[int, int, bool]
 
 
 @pytest.mark.parametrize(
-    ("number", "moment", "count", "accumulate", "position"),
+    ("number", "moment", "count", "override", "position"),
     [
-        (signal.SIGINT, "batch", 9, 1, (1, 4, False)),
-        (signal.SIGTERM, "batch", 9, 1, (1, 4, False)),
-        (signal.SIGTERM, "batch", 7, 2, (1, 2, False)),
-        (signal.SIGTERM, "evaluating", 2, 1, (0, 6, True)),
-        (signal.SIGINT, "evaluating", 4, 1, (1, 6, True)),
-        (signal.SIGTERM, "saved", 4, 1, (1, 1, False)),
+        (signal.SIGINT, "batch", 9, "data.workers=0", (1, 4, False)),
+        (signal.SIGTERM, "batch", 9, "data.workers=0", (1, 4, False)),
+        (signal.SIGTERM, "batch", 7, "training.accumulate=2", (1, 2, False)),
+        (signal.SIGINT, "batch", 9, "data.workers=2", (1, 4, False)),
+        (signal.SIGTERM, "batch", 9, "data.workers=2", (1, 4, False)),
+        (signal.SIGTERM, "evaluating", 2, "data.workers=0", (0, 6, True)),
+        (signal.SIGINT, "evaluating", 4, "data.workers=0", (1, 6, True)),
+        (signal.SIGTERM, "saved", 4, "data.workers=0", (1, 1, False)),
     ],
 )
 def test_a_signal_leaves_a_checkpoint(
@@ -36,12 +38,12 @@ def test_a_signal_leaves_a_checkpoint(
     number: signal.Signals,
     moment: str,
     count: int,
-    accumulate: int,
+    override: str,
     position: Position,
 ) -> None:
     """The signal comes between two batches: the next step is finished, with all its micro-batches; an evaluation is made up for on resume."""
     stopped = tmp_path / "stopped"
-    words = ["train", str(page), "--out", str(stopped), f"training.accumulate={accumulate}"]
+    words = ["train", str(page), "--out", str(stopped), override]
     code, output = ended_run(words, moment, count, number)
     assert code == 128 + number, output
     assert f"stopped as asked; go on with: dinotune train --resume {stopped}" in output
@@ -49,7 +51,9 @@ def test_a_signal_leaves_a_checkpoint(
     state = run_state(stopped)
     assert (state["epoch"], state["next_batch"], state["evaluation_pending"]) == position
     api.resume(stopped)
-    assert_same_runs(request.getfixturevalue("finished_run" if accumulate == 1 else "accumulated_run"), stopped)
+    assert_same_runs(
+        request.getfixturevalue("accumulated_run" if "accumulate" in override else "finished_run"), stopped
+    )
 
 
 def test_the_second_ctrl_c_stops_at_once_and_copies_of_the_first_do_not(

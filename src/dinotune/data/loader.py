@@ -1,7 +1,9 @@
 """Loaders: from Records to Batches, in worker processes or in this one, with the same result."""
 
 import os
+import signal
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -97,6 +99,7 @@ def training_loader(
         collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
+        worker_init_fn=outlive_one_signal,
         pin_memory=device_type == "cuda",
         # The loader draws a seed for its workers at each pass; that must not advance the global generator.
         generator=torch.Generator().manual_seed(seed),
@@ -112,9 +115,23 @@ def evaluation_loader(
         batch_sampler=EvaluationBatchSampler(records, data, batch_size=batch_size, multiple=multiple),
         collate_fn=collate,
         num_workers=worker_count(data),
+        worker_init_fn=outlive_one_signal,
         pin_memory=device_type == "cuda",
         generator=torch.Generator().manual_seed(0),
     )
+
+
+def outlive_one_signal(_: int) -> None:
+    """Let a worker ignore the first Ctrl-C or SIGTERM: sent to a whole process group, it is the trainer's to act on.
+
+    The second one ends the worker, so that its parent can still put an end to it.
+    """
+
+    def ignore_once(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ignore_once)
 
 
 def worker_count(data: config.Data) -> int:
