@@ -13,19 +13,25 @@ from dinotune.config.loading import load_experiment
 from dinotune.data.loader import evaluation_loader
 from dinotune.data.records import Records
 from dinotune.data.splits import read_records
-from dinotune.device import resolve_device, resolve_precision
+from dinotune.device import memory_explained, resolve_device, resolve_precision
 from dinotune.errors import SettingsError
-from dinotune.evaluation import Evaluation, evaluate_model, explain
+from dinotune.evaluation import Evaluation, evaluate_model, evaluation_folder, explain
+from dinotune.files import check_folder
 from dinotune.prediction import draw_pictures, predict_files
 from dinotune.predictor import Predictor, load_predictor
+from dinotune.training.preparation import describe_records, prepare
 from dinotune.training.progress import Progress
-from dinotune.training.run_folder import create_run_folder
+from dinotune.training.run_folder import create_run_folder, with_absolute_paths
 
 __all__ = ["Run", "evaluate", "load", "predict_files", "resume", "train"]
 
 CHANGEABLE_ON_RESUME = (
     "device",
     "name",
+    "backbone.id",
+    "data.root",
+    "data.train.images",
+    "data.train.annotations",
     "data.workers",
     "data.max_corrupt",
     "training.epochs",
@@ -71,11 +77,11 @@ def train(
         experiment, notes = loaded.experiment, (*notes, *loaded.notes)
     from dinotune.training.trainer import train_run  # loads Lightning: seconds that only training should cost
 
+    experiment = with_absolute_paths(experiment)
+    preparation = prepare(experiment)
     folder = create_run_folder(experiment, Path(out) if out else None, overwrite=overwrite)
-    progress = Progress(folder / "train.log")
-    for line in (f"run folder: {folder}", *notes):
-        progress.say(line)
-    train_run(experiment, folder)
+    Progress(folder / "train.log").say("\n".join([f"run folder: {folder}", *notes]))
+    train_run(preparation, folder)
     return Run(folder)
 
 
@@ -90,7 +96,8 @@ def resume(run: Path | str, overrides: Sequence[str] = ()) -> Run:
     if not stored.is_file():
         raise SettingsError(f"{run}: no run folder (no experiment.yaml); name the folder of a run")
     before = load_experiment(stored, environ={}).experiment
-    after = load_experiment(stored, overrides=overrides).experiment
+    loaded = load_experiment(stored, overrides=overrides)
+    after = with_absolute_paths(loaded.experiment)
     changed = [key for key in _differences(before.model_dump(), after.model_dump()) if key not in CHANGEABLE_ON_RESUME]
     if changed:
         raise SettingsError(
@@ -99,7 +106,9 @@ def resume(run: Path | str, overrides: Sequence[str] = ()) -> Run:
         )
     from dinotune.training.trainer import train_run
 
-    train_run(after, run, resume=True)
+    for note in loaded.notes:
+        Progress(run / "train.log").say(note)
+    train_run(prepare(after), run, resume=True)
     return Run(run)
 
 
@@ -149,7 +158,10 @@ def evaluate(
         )
     split = split or experiment.evaluation.split
     records = read_records(experiment.data, split, seed=experiment.seed, labels=description.labels)
-    folder = Path(out) if out else _evaluation_folder(path, experiment, split)
+    run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    folder = Path(out) if out else evaluation_folder(run, experiment.data, split, path.stem)
+    check_folder(folder)
+    Progress(None).say(describe_records(records))
     evaluation = _run_evaluation(model, experiment, records)
     evaluation.write(folder)
     draw_pictures(evaluation, folder / "pictures", pictures)
@@ -163,8 +175,14 @@ def evaluate(
 def _run_evaluation(model: Any, experiment: config.Experiment, records: Records) -> Evaluation:
     device = resolve_device(experiment.device)
     batch_size = experiment.evaluation.batch_size or experiment.training.batch_size
-    with Progress(None) as progress:
-        loader = evaluation_loader(records, experiment.data, batch_size=batch_size, multiple=model.size_multiple)
+    with Progress(None) as progress, memory_explained():
+        loader = evaluation_loader(
+            records,
+            experiment.data,
+            batch_size=batch_size,
+            multiple=model.size_multiple,
+            device_type=device.type,
+        )
         progress.start(f"evaluating {records.name}", len(loader))
         return evaluate_model(
             model.to(device),
@@ -174,12 +192,6 @@ def _run_evaluation(model: Any, experiment: config.Experiment, records: Records)
             max_detections=experiment.evaluation.max_detections,
             on_batch=lambda _: progress.advance(),
         )
-
-
-def _evaluation_folder(checkpoint: Path, experiment: config.Experiment, split: str) -> Path:
-    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    data = experiment.data.root.resolve().name if experiment.data.root else "data"
-    return run / "evaluations" / f"{data}-{split}-{checkpoint.stem}"
 
 
 def load(source: Path | str, device: str = "auto") -> Predictor:

@@ -51,6 +51,9 @@ def run(arguments: Sequence[str]) -> int:
     except DinotuneError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"{error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
+        return 1
     except Exception:
         traceback.print_exc()
         print(REPORT_TO, file=sys.stderr)

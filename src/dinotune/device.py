@@ -1,12 +1,13 @@
 """Where to compute: never a silent fall back to the CPU."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from dinotune.errors import SettingsError
+from dinotune.errors import DinotuneError, SettingsError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -53,3 +54,15 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=_DTYPES[precision], cache_enabled=False)
+
+
+@contextmanager
+def memory_explained() -> Iterator[None]:
+    """Say what would fit where a GPU runs out of memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DinotuneError(
+            f"out of GPU memory ({str(error).splitlines()[0]}); halve training.batch_size (and double "
+            "training.accumulate to keep the course of training), evaluation.batch_size, or lower data.size"
+        ) from error

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dinotune import config
 from dinotune.data.batches import Batch
 from dinotune.data.records import Records
 from dinotune.device import Precision, autocast
@@ -44,6 +45,12 @@ class Evaluation:
         write_json(folder / "ground_truth.json", to_coco_ground_truth(self.records))
         write_json(folder / "predictions.json", to_coco_results(self.detected, self.records.labels))
         write_json(folder / "metrics.json", self.to_json())
+
+
+def evaluation_folder(run: Path, data: config.Data, split: str, checkpoint: str) -> Path:
+    """Where an evaluation's files lie in a run: `evaluations/DATA-SPLIT-CHECKPOINT`."""
+    name = data.root.resolve().name if data.root else "data"
+    return run / "evaluations" / f"{name}-{split}-{checkpoint}"
 
 
 @torch.no_grad()
@@ -81,12 +88,12 @@ def evaluate_model(
     model.train(was_training)
     run = records.select(np.flatnonzero(np.isin(records.image_ids, image_ids)))
     detected = DetectedBoxes.concatenate(parts)
-    means = {name: total / max(1, len(image_ids)) for name, total in sums.items()}
+    means = {name: total / len(image_ids) for name, total in sums.items()}
     return Evaluation(
         metrics=measure(run, detected, max_detections),
         detected=detected,
         records=run,
-        losses={**means, "loss": sum(means.values())},
+        losses={**means, "loss": sum(means.values()) if means else math.nan},
         unreadable=tuple(unreadable),
     )
 

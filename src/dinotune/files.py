@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dinotune.errors import SettingsError
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it over `path`."""
@@ -19,6 +21,19 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """SettingsError where results cannot be written into this folder."""
+    blocking = [path for path in (folder, *folder.absolute().parents) if path.exists() and not path.is_dir()]
+    if blocking:
+        raise SettingsError(f"out: {blocking[0]} is a file; name a folder")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that a killed process left behind."""
+    for left in folder.glob(".*.tmp"):
+        left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from dinotune.data.images import read_image
 from dinotune.errors import DataError
 from dinotune.evaluation import Evaluation
-from dinotune.files import write_json
+from dinotune.files import check_folder, write_json
 from dinotune.predictor import load_predictor
 from dinotune.tasks.detection import above_thresholds, to_supervision, truth_to_supervision
 from dinotune.tasks.drawing import draw_comparison, draw_detections
@@ -43,6 +43,7 @@ def predict_files(
         DataError: pictures that cannot be read, named after all others are done and written.
     """
     out = Path(out)
+    check_folder(out)
     # Pictures drawn into `out` before are results, even where `out` lies in a folder of pictures.
     found = [path for path in picture_files(pictures) if (out / "pictures").resolve() not in path.resolve().parents]
     if not found:

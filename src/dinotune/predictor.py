@@ -14,7 +14,7 @@ from dinotune.data.batches import Batch
 from dinotune.data.buckets import network_size
 from dinotune.data.images import read_image, to_rgb
 from dinotune.data.records import LabelSet
-from dinotune.device import autocast, resolve_device, resolve_precision
+from dinotune.device import autocast, memory_explained, resolve_device, resolve_precision
 from dinotune.errors import DinotuneError
 from dinotune.model import Model
 from dinotune.tasks.detected_boxes import DetectedBoxes
@@ -76,7 +76,7 @@ class Predictor:
         size = network_size(picture_hw, self.description.experiment.data, self.model.size_multiple)
         image = transforms.resize(transforms.pil_to_tensor(picture), list(size), antialias=True)
         batch = Batch(image[None], Targets((), ()), (0,), ("",), (picture_hw,), (), 0, 0).to(self.device)
-        with autocast(self.device, self.precision):
+        with autocast(self.device, self.precision), memory_explained():
             detections = self.model.predict(batch.images.float() / 255)
         return in_picture_pixels(detections, batch)
 

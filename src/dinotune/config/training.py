@@ -69,7 +69,7 @@ class Training(Section):
     schedule: Schedule = Cosine()
     """Course of the learning rate after the warm-up."""
     warmup_steps: Annotated[int, Field(strict=True, ge=0)] = 100
-    """Steps over which the learning rate rises linearly from 0."""
+    """Steps over which the learning rate rises linearly from 0; at most a quarter of the run is taken."""
     clip: NonNegativeFloat = 1.0
     """Largest norm of all gradients together; 0 turns clipping off."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

@@ -9,6 +9,7 @@ import torch
 from dinotune.boxes import clip_boxes, scale_boxes
 from dinotune.data.batches import Batch
 from dinotune.data.records import ImageRecord, LabelSet
+from dinotune.errors import DinotuneError
 from dinotune.tasks.detected_boxes import DetectedBoxes
 from dinotune.types import Detections
 
@@ -45,12 +46,18 @@ def _numpy(values: torch.Tensor) -> np.ndarray:
 def above_thresholds(
     detected: DetectedBoxes, labels: LabelSet, thresholds: Mapping[str, float | None] | float
 ) -> DetectedBoxes:
-    """Rows whose score reaches the threshold of their class (by name), or one threshold for all."""
-    if not isinstance(thresholds, float | int):
+    """Rows whose score reaches the threshold of their class (by name), or one threshold for all.
+
+    Raises:
+        DinotuneError: a threshold outside [0, 1].
+    """
+    if isinstance(thresholds, Mapping):
         stored = [thresholds.get(name) for name in labels.names]
         limits = np.array([DEFAULT_THRESHOLD if limit is None else limit for limit in stored])
         return detected.select(detected.scores >= limits[detected.labels])
-    return detected.select(detected.scores >= thresholds)
+    if not 0 <= thresholds <= 1:
+        raise DinotuneError(f"threshold: {thresholds} is no score; give a number in [0, 1], e.g. 0.4")
+    return detected.select(detected.scores >= float(thresholds))
 
 
 def to_supervision(detected: DetectedBoxes, labels: LabelSet) -> "sv.Detections":

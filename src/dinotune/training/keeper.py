@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 from dinotune.checkpoints import write_checkpoint
 from dinotune.data.batches import Batch
 from dinotune.errors import DataError, DinotuneError
-from dinotune.evaluation import Evaluation, explain
+from dinotune.evaluation import Evaluation, evaluation_folder, explain
 from dinotune.files import write_atomically, write_json
 from dinotune.training.interrupts import InterruptedRunError, StopRequest
 from dinotune.training.memory import memory_gb
@@ -42,6 +42,7 @@ class RunKeeper(pl.Callback):
         self.progress = progress
         self.stop = stop
         self.trouble: DinotuneError | None = None
+        self.window: tuple[str, ...] = ()  # pictures since the weights last changed
         """Why training must end; raised after the next optimiser step, where a checkpoint can stand."""
         self.said: set[str] = set()
         """Remarks on evaluations, which would come again each epoch."""
@@ -83,9 +84,11 @@ class RunKeeper(pl.Callback):
         every = module.experiment.training.checkpoint_every_steps
         stepped = trainer.is_last_batch or state.next_batch % module.experiment.training.accumulate == 0
         self._log_step(trainer, batch, stepped=stepped)
+        self.window += batch.paths
         self.trouble = self.trouble or self._trouble(batch)
         if not stepped:
             return
+        self.window = ()
         due = every is not None and trainer.global_step % every == 0
         stop = self.trouble is not None or self.stop.signal_number is not None
         if due or stop or trainer.is_last_batch:
@@ -131,7 +134,7 @@ class RunKeeper(pl.Callback):
             state.skipped_steps += 1
             self.progress.say(
                 f"skipped step {batch.index} of epoch {batch.epoch + 1} ({module.skipped_because}); "
-                f"pictures: {', '.join(batch.paths)}"
+                f"pictures: {', '.join(self.window)}"
             )
         if new and len(state.corrupt) > experiment.data.max_corrupt:
             return DataError(
@@ -156,7 +159,8 @@ class RunKeeper(pl.Callback):
         for name in improved:
             write_checkpoint(self.folder / "checkpoints" / f"best_{name}.safetensors", module.model, module.description)
         if evaluation is not None and "AP" in improved:
-            evaluation.write(self.folder / "evaluations" / f"{module.experiment.evaluation.split}-best_AP")
+            experiment = module.experiment
+            evaluation.write(evaluation_folder(self.folder, experiment.data, experiment.evaluation.split, "best_AP"))
             write_json(self.folder / "metrics.json", {"epoch": epoch, **evaluation.to_json()})
         if training.checkpoint_every and (epoch + 1) % training.checkpoint_every == 0:
             path = self.folder / "checkpoints" / f"epoch_{epoch + 1}.safetensors"
@@ -209,10 +213,16 @@ class RunKeeper(pl.Callback):
         self.module.description = replace(
             self.module.description, thresholds=metrics.thresholds, metrics=metrics.numbers
         )
-        scores = {"AP": metrics["AP"] or 0.0, "loss": evaluation.losses["loss"]}
-        scores = {name: score for name, score in scores.items() if math.isfinite(score)}
-        improved = [name for name in scores if name not in best or _better(name, scores[name], best[name])]
-        best.update({name: scores[name] for name in improved})
+        average_precision, loss = metrics["AP"], evaluation.losses["loss"]
+        improved = []
+        if math.isfinite(loss) and loss < best.get("loss", math.inf):
+            best["loss"] = loss
+            improved.append("loss")
+        # Where AP stays as it is (0 in the first epochs), the lower loss decides; without objects there is no AP.
+        ties = average_precision == best.get("AP") and loss < self.module.state.loss_at_best_ap
+        if average_precision is not None and (average_precision > best.get("AP", -1.0) or ties):
+            best["AP"], self.module.state.loss_at_best_ap = average_precision, loss
+            improved.append("AP")
         return improved
 
     def _save(self, trainer: pl.Trainer) -> None:
@@ -224,7 +234,3 @@ class RunKeeper(pl.Callback):
         raise InterruptedRunError(
             self.stop.signal_number, f"stopped as asked; go on with: dinotune train --resume {self.folder}"
         )
-
-
-def _better(name: str, new: float, old: float) -> bool:
-    return new < old if name == "loss" else new > old

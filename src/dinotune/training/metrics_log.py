@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from dinotune.errors import DinotuneError
 from dinotune.files import write_text
 
 Value = float | int | str | None
@@ -24,7 +25,7 @@ class MetricsLog:
     def __init__(self, folder: Path, *, keep_lines: int = 0, step: int = 0) -> None:
         self.path = folder / "metrics.jsonl"
         self.csv_path = folder / "metrics.csv"
-        kept = self.path.read_text(encoding="utf-8").splitlines()[:keep_lines] if keep_lines else []
+        kept = _first_lines(self.path, keep_lines) if keep_lines else []
         write_text(self.path, "".join(f"{line}\n" for line in kept))
         self.lines = len(kept)
         self.epochs = [line for line in map(json.loads, kept) if line["kind"] == "epoch"]
@@ -60,3 +61,12 @@ class MetricsLog:
     def close(self) -> None:
         """Flush TensorBoard."""
         self.tensorboard.close()
+
+
+def _first_lines(path: Path, count: int) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if len(lines) < count:
+        raise DinotuneError(
+            f"{path}: {len(lines)} lines, but the checkpoint counts {count}; put the file back, or start a new run"
+        )
+    return lines[:count]

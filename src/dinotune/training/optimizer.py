@@ -44,14 +44,20 @@ def build_optimizer(model: Model, training: config.Training) -> torch.optim.Opti
             return torch.optim.SGD(groups, momentum=momentum, nesterov=nesterov)
 
 
+def warmup_steps(training: config.Training, steps: int) -> int:
+    """Length of the warm-up in a run of this many steps: as set, but at most a quarter of the run."""
+    return min(training.warmup_steps, steps // 4)
+
+
 def learning_rate_factor(step: int, *, training: config.Training, steps_per_epoch: int) -> float:
     """Learning rate of a step as a share of the full one: linear warm-up, then the schedule."""
-    if step < training.warmup_steps:
-        return (step + 1) / (training.warmup_steps + 1)
+    steps = training.epochs * steps_per_epoch
+    warmup = warmup_steps(training, steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
     match training.schedule:
         case config.Cosine(final_share=final):
-            after = max(1, training.epochs * steps_per_epoch - training.warmup_steps)
-            done = min(1.0, (step - training.warmup_steps) / after)
+            done = min(1.0, (step - warmup) / max(1, steps - warmup))
             return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
         case config.Steps(epochs=epochs, factor=factor):
             drops = sum(step >= epoch * steps_per_epoch for epoch in epochs)

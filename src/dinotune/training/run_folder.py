@@ -1,5 +1,6 @@
 """The run folder: made new, never written over in silence, described by experiment.yaml and environment.json."""
 
+import json
 import platform
 import shutil
 import sys
@@ -24,12 +25,12 @@ def create_run_folder(experiment: config.Experiment, out: Path | None, *, overwr
         _point_latest(folder)
     else:
         folder = out.resolve() if out.is_symlink() else out
-        _empty(folder, overwrite=overwrite)
+        _empty(folder, experiment, overwrite=overwrite)
     write_text(folder / "experiment.yaml", dump_experiment(experiment))
     return folder
 
 
-def _empty(folder: Path, *, overwrite: bool) -> None:
+def _empty(folder: Path, experiment: config.Experiment, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"out: {folder} is a file; name a folder")
     if folder.is_dir() and any(folder.iterdir()):
@@ -38,10 +39,49 @@ def _empty(folder: Path, *, overwrite: bool) -> None:
                 f"out: {folder} is not empty; go on with --resume {folder}, replace it with --overwrite, "
                 "or name another folder"
             )
-        if not (folder / "experiment.yaml").is_file():
-            raise SettingsError(f"out: {folder} is no run folder (no experiment.yaml), so --overwrite leaves it alone")
+        _check_replaceable(folder, experiment)
         shutil.rmtree(folder)
     _make(folder)
+
+
+def _check_replaceable(folder: Path, experiment: config.Experiment) -> None:
+    """Only a run may be replaced, and none that holds the data or the place where the user stands."""
+    missing = [name for name in ("experiment.yaml", "train.log") if not (folder / name).is_file()]
+    if missing:
+        raise SettingsError(f"out: {folder} is no run folder (no {missing[0]}), so --overwrite leaves it alone")
+    inside = [
+        path for path in (Path.cwd(), *local_paths(experiment)) if path.resolve().is_relative_to(folder.resolve())
+    ]
+    if inside:
+        raise SettingsError(f"out: {inside[0]} lies in {folder}, so --overwrite leaves it alone; name another folder")
+
+
+def local_paths(experiment: config.Experiment) -> list[Path]:
+    """Everything on this machine that an experiment reads: data, and a backbone's folder or file."""
+    splits = (experiment.data.train, experiment.data.val, experiment.data.test)
+    named = [experiment.data.root, *(path for split in splits for path in (split.images, split.annotations))]
+    backbone = Path(experiment.backbone.id).expanduser()
+    return [path for path in named if path is not None] + ([backbone] if backbone.exists() else [])
+
+
+def with_absolute_paths(experiment: config.Experiment) -> config.Experiment:
+    """The same experiment, readable from any directory."""
+
+    def absolute(split: config.Split) -> config.Split:
+        paths = {"images": split.images, "annotations": split.annotations}
+        return split.model_copy(update={name: path.absolute() for name, path in paths.items() if path is not None})
+
+    data, backbone = experiment.data, experiment.backbone
+    root = {"root": data.root.absolute()} if data.root is not None else {}
+    splits = {name: absolute(getattr(data, name)) for name in ("train", "val", "test")}
+    path = Path(backbone.id).expanduser()
+    weights = {"id": str(path.absolute())} if path.exists() else {}
+    return experiment.model_copy(
+        update={
+            "data": data.model_copy(update={**root, **splits}),
+            "backbone": backbone.model_copy(update=weights),
+        }
+    )
 
 
 def _make(folder: Path, *, exist_ok: bool = True) -> bool:
@@ -71,7 +111,7 @@ def _point_latest(folder: Path) -> None:
 
 
 def write_environment(folder: Path, device: torch.device, precision: str) -> None:
-    """Record with what software and hardware the run was made."""
+    """Record with what software and hardware the run was made; a resumed run adds an entry."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     environment = {
         "command": sys.argv,
@@ -83,7 +123,9 @@ def write_environment(folder: Path, device: torch.device, precision: str) -> Non
         "precision": precision,
         "packages": {name: _version(name) for name in PACKAGES},
     }
-    write_json(folder / "environment.json", environment)
+    path = folder / "environment.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    write_json(path, [*before, environment])
 
 
 def _version(package: str) -> str | None:

@@ -10,23 +10,19 @@ from typing import Literal
 import lightning.pytorch as pl
 import torch
 
-from dinotune import config
-from dinotune.build import build_model
 from dinotune.checkpoints import Description, check_backbone, read_resume_file
 from dinotune.config.loading import dump_experiment
 from dinotune.data.batches import Batch
 from dinotune.data.loader import evaluation_loader, training_loader
-from dinotune.data.records import Records
-from dinotune.data.splits import read_records
-from dinotune.device import Precision, resolve_device, resolve_precision
+from dinotune.device import Precision, memory_explained
 from dinotune.errors import DataError, DinotuneError, SettingsError
 from dinotune.evaluation import Evaluation, evaluate_model
-from dinotune.files import write_text
-from dinotune.model import Model
+from dinotune.files import remove_unfinished, write_text
 from dinotune.training.interrupts import StopRequest
 from dinotune.training.keeper import RunKeeper
 from dinotune.training.metrics_log import MetricsLog
 from dinotune.training.module import TrainingModule
+from dinotune.training.preparation import Preparation, ignored_settings
 from dinotune.training.progress import Progress
 from dinotune.training.run_folder import write_environment
 from dinotune.training.state import RunState
@@ -38,60 +34,36 @@ LIGHTNING_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"
 }
 
 
-def train_run(experiment: config.Experiment, folder: Path, *, resume: bool = False) -> None:
+def train_run(preparation: Preparation, folder: Path, *, resume: bool = False) -> None:
     """Train in `folder`, which holds experiment.yaml; with `resume`, go on from its last.ckpt.
 
     Raises:
         InterruptedRunError: Ctrl-C or SIGTERM; a checkpoint lies on disk.
         DinotuneError: anything the user can mend.
     """
-    device = resolve_device(experiment.device)
-    precision = resolve_precision(experiment.training.precision, device)
-    write_environment(folder, device, precision)
     stop = StopRequest()
     with Progress(folder / "train.log") as progress, stop.listening():
-        train = read_records(experiment.data, "train", seed=experiment.seed)
-        measured = _measured_records(experiment, train)
-        model, report = build_model(experiment, train.labels)
-        opening = [f"device: {device}, precision: {precision}", _describe(train), _describe(measured)]
-        for line in (*opening, report.describe(), _describe_parameters(model)):
+        module = _module(preparation)
+        notices = ignored_settings(preparation.experiment, module.steps_per_epoch)
+        for line in (*preparation.opening, *notices):
             progress.say(line)
-        module = _module(experiment, model, train, device)
         resumed = _restore_state(module, folder, progress) if resume else None
+        write_environment(folder, preparation.device, preparation.precision)
         log = MetricsLog(folder, keep_lines=module.state.metrics_lines, step=resumed or 0)
-        keeper = RunKeeper(folder, module, _evaluator(experiment, model, measured, precision), log, progress, stop)
-        _fit(module, keeper, device, precision, resume=resumed is not None)
+        keeper = RunKeeper(folder, module, _evaluator(preparation), log, progress, stop)
+        _fit(module, keeper, preparation.device, preparation.precision, resume=resumed is not None)
         progress.say(_closing(folder, module))
 
 
-def _measured_records(experiment: config.Experiment, train: Records) -> Records:
-    split = experiment.evaluation.split
-    if split == "train":
-        return train
-    return read_records(experiment.data, split, seed=experiment.seed, labels=train.labels)
-
-
-def _describe(records: Records) -> str:
-    counts = f"{len(records):,} pictures, {len(records.boxes):,} boxes, {len(records.labels)} classes"
-    return "\n  ".join([f"data: {records.name}: {counts}", *records.notes])
-
-
-def _describe_parameters(model: Model) -> str:
-    learning = {id(p) for _, group in model.backbone.stage_parameters() for _, p in group}
-    backbone = sum(p.numel() for p in model.backbone.parameters())
-    learns = sum(p.numel() for p in model.backbone.parameters() if id(p) in learning)
-    head = sum(p.numel() for p in model.head.parameters())
-    return f"parameters: backbone {backbone:,} ({learns:,} learn), head {head:,}"
-
-
-def _module(experiment: config.Experiment, model: Model, train: Records, device: torch.device) -> TrainingModule:
+def _module(preparation: Preparation) -> TrainingModule:
+    experiment, model, train = preparation.experiment, preparation.model, preparation.train
     loader = training_loader(
         train,
         experiment.data,
         batch_size=experiment.training.batch_size,
         multiple=model.size_multiple,
         seed=experiment.seed,
-        device_type=device.type,
+        device_type=preparation.device.type,
     )
     description = Description(
         experiment=experiment,
@@ -113,6 +85,7 @@ def _restore_state(module: TrainingModule, folder: Path, progress: Progress) -> 
             f"dinotune train {folder / 'experiment.yaml'} --out {folder} --overwrite"
         )
     stored = read_resume_file(checkpoint)
+    remove_unfinished(checkpoint.parent)
     state = RunState.from_json(stored.run_state)
     if state.fingerprint != module.state.fingerprint:
         raise DataError(
@@ -132,15 +105,23 @@ def _restore_state(module: TrainingModule, folder: Path, progress: Progress) -> 
     return stored.steps
 
 
-def _evaluator(
-    experiment: config.Experiment, model: Model, measured: Records, precision: Precision
-) -> Callable[[Callable[[Batch], None]], Evaluation]:
+def _evaluator(preparation: Preparation) -> Callable[[Callable[[Batch], None]], Evaluation]:
     """A function that evaluates the model as it is now, calling back before each batch."""
-    evaluation = experiment.evaluation
-    batch_size = evaluation.batch_size or experiment.training.batch_size
-    loader = evaluation_loader(measured, experiment.data, batch_size=batch_size, multiple=model.size_multiple)
+    evaluation, model = preparation.experiment.evaluation, preparation.model
+    loader = evaluation_loader(
+        preparation.measured,
+        preparation.experiment.data,
+        batch_size=evaluation.batch_size or preparation.experiment.training.batch_size,
+        multiple=model.size_multiple,
+        device_type=preparation.device.type,
+    )
     return lambda on_batch: evaluate_model(
-        model, measured, loader, precision=precision, max_detections=evaluation.max_detections, on_batch=on_batch
+        model,
+        preparation.measured,
+        loader,
+        precision=preparation.precision,
+        max_detections=evaluation.max_detections,
+        on_batch=on_batch,
     )
 
 
@@ -174,7 +155,7 @@ def _fit(
     )
     checkpoint = str(keeper.last_checkpoint) if resume else None
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), memory_explained():
             # Our loader resumes in the middle of an epoch by its sampler, which Lightning cannot see; the number
             # of workers and the frozen parts in eval mode are decided by us.
             warnings.filterwarnings("ignore", module=r"lightning\.")
@@ -185,8 +166,8 @@ def _fit(
 
 def _closing(folder: Path, module: TrainingModule) -> str:
     """What was reached, and what comes next."""
-    best = module.state.best
+    reached = [f"best {name} {value:.4f}" for name, value in sorted(module.state.best.items())] or ["nothing measured"]
     return (
-        f"best AP {best['AP']:.4f}, best loss {best['loss']:.4f} on {module.experiment.evaluation.split}; next:\n"
+        f"{', '.join(reached)} on {module.experiment.evaluation.split}; next:\n"
         f"  dinotune evaluate {folder}\n  dinotune predict {folder} PICTURES"
     )

@@ -1,0 +1,82 @@
+"""All that a run needs before anything is written: device, data, model. What is wrong shows here."""
+
+from dataclasses import dataclass
+
+import torch
+
+from dinotune import config
+from dinotune.build import build_model
+from dinotune.data.records import Records
+from dinotune.data.splits import read_records
+from dinotune.device import Precision, resolve_device, resolve_precision
+from dinotune.model import Model
+from dinotune.training.optimizer import warmup_steps
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """An experiment with its data read and its model built."""
+
+    experiment: config.Experiment
+    device: torch.device
+    precision: Precision
+    train: Records
+    measured: Records
+    """The split that training validates on."""
+    model: Model
+    opening: tuple[str, ...]
+    """What a user should see before training: device, data, what was loaded, what learns."""
+
+
+def prepare(experiment: config.Experiment) -> Preparation:
+    """Resolve the device, read the data and build the model.
+
+    Raises:
+        DinotuneError: anything the user can mend; nothing has been written yet.
+    """
+    device = resolve_device(experiment.device)
+    precision = resolve_precision(experiment.training.precision, device)
+    train = read_records(experiment.data, "train", seed=experiment.seed)
+    split = experiment.evaluation.split
+    measured = (
+        train if split == "train" else read_records(experiment.data, split, seed=experiment.seed, labels=train.labels)
+    )
+    model, report = build_model(experiment, train.labels)
+    opening = (
+        f"device: {device}, precision: {precision}",
+        describe_records(train),
+        describe_records(measured),
+        report.describe(),
+        _describe_parameters(model),
+    )
+    return Preparation(experiment, device, precision, train, measured, model, opening)
+
+
+def describe_records(records: Records) -> str:
+    """Counts of a split, and what the reader left out or changed."""
+    counts = f"{len(records):,} pictures, {len(records.boxes):,} boxes, {len(records.labels)} classes"
+    return "\n  ".join([f"data: {records.name}: {counts}", *records.notes])
+
+
+def _describe_parameters(model: Model) -> str:
+    learning = {id(p) for _, group in model.backbone.stage_parameters() for _, p in group}
+    backbone = sum(p.numel() for p in model.backbone.parameters())
+    learns = sum(p.numel() for p in model.backbone.parameters() if id(p) in learning)
+    head = sum(p.numel() for p in model.head.parameters())
+    return f"parameters: backbone {backbone:,} ({learns:,} learn), head {head:,}"
+
+
+def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> list[str]:
+    """Settings that this run is too short for, a sentence each."""
+    training, steps = experiment.training, experiment.training.epochs * steps_per_epoch
+    notices = []
+    if (warmup := warmup_steps(training, steps)) < training.warmup_steps:
+        notices.append(f"training.warmup_steps: {training.warmup_steps} is too long for {steps} steps; {warmup} taken")
+    if isinstance(training.schedule, config.Steps):
+        late = [epoch for epoch in training.schedule.epochs if epoch >= training.epochs]
+        if late:
+            notices.append(f"training.schedule.epochs: {late} never come in {training.epochs} epochs")
+    late = [stage.from_epoch for stage in experiment.backbone.trainable if stage.from_epoch >= training.epochs]
+    if late:
+        notices.append(f"backbone.trainable: from_epoch {late} never comes in {training.epochs} epochs")
+    return notices
