@@ -97,3 +97,9 @@ def voc_objects(root: Path, split: str) -> list[tuple[str, str, tuple[float, ...
 
 
 BOUNDS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def stretch(picture_hw: tuple[int, int], network_hw: tuple[int, int]) -> float:
+    """By how much a picture's shape changes: 1 for none, the same for squeezing and widening."""
+    ratio = picture_hw[1] / picture_hw[0] * network_hw[0] / network_hw[1]
+    return max(ratio, 1 / ratio)

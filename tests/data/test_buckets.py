@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dinotune import config
-from dinotune.data.buckets import MOST_STRETCH, network_size, stretch
+from dinotune.data.buckets import MOST_STRETCH, network_size
 from dinotune.data.splits import read_records
+from tests.data.small_sets import stretch
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,9 @@ from dinotune.data.splits import read_records
         ({"size": 640}, (500, 620), 16, 1.0, (640, 752)),
         ({"size": 320}, (480, 640), 16, 0.8, (256, 352)),
         ({"size": 640, "max_size": 640}, (480, 640), 16, 1.0, (480, 640)),
+        ({"size": 640, "max_size": 320}, (480, 640), 16, 1.0, (240, 320)),
+        ({"size": 640, "max_size": 320}, (640, 640), 16, 1.1, (352, 352)),
+        ({"resize": "square", "size": 640, "max_size": 320}, (480, 640), 16, 1.0, (320, 320)),
         ({"size": 640}, (1080, 1920), 16, 1.0, (608, 1072)),
         ({"size": 640}, (100, 1000), 16, 1.0, (112, 1072)),
     ],
@@ -50,7 +54,7 @@ def own_shape(picture: tuple[int, int], size: float, limit: float, multiple: int
     size=st.integers(64, 1024),
     multiple=st.sampled_from([8, 14, 16, 32, 56, 64]),
     scale=st.sampled_from([0.8, 1.0, 1.1]),
-    longest=st.sampled_from([None, 1.0, 1.3]),
+    longest=st.sampled_from([None, 0.6, 1.0, 1.3]),
 )
 @example(height=480, width=640, size=320, multiple=64, scale=0.8, longest=None)
 def test_stretch_is_small_wherever_the_own_shape_allows(
@@ -64,7 +68,7 @@ def test_stretch_is_small_wherever_the_own_shape_allows(
     possible = own_shape((height, width), size * scale, limit, multiple)
     assert stretch((height, width), network) <= max(MOST_STRETCH, stretch((height, width), possible)) + 1e-9
     assert min(network) < size * scale + multiple
-    assert max(network) < max(limit, size * scale) + multiple
+    assert max(network) < limit + multiple
     turned = network_size((width, height), data, multiple, scale)
     assert turned == network[::-1]
 

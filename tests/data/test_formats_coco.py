@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dinotune import config
-from dinotune.data.formats import detect_format
+from dinotune.data.formats import detect_format, find_splits
 from dinotune.data.records import LabelSet, Records
-from dinotune.data.splits import available_splits, read_records
+from dinotune.data.splits import read_records
 from dinotune.errors import DataError
 from tests.data.small_sets import write_coco_set, write_picture
 
@@ -57,11 +57,10 @@ def test_a_file_name_may_repeat_its_folder(tmp_path: Path) -> None:
 def test_names_of_splits_are_not_mixed_up(tmp_path: Path) -> None:
     for split in ("train2017", "trainval2017", "minival2014", "valid", "test-dev2017"):
         write_coco_set(tmp_path, split=split, folder="images")
-    data = config.Data(root=tmp_path)
-    assert available_splits(data) == ("train", "val", "test")
+    assert list(find_splits(tmp_path, "coco")) == ["train", "val", "test"]
     write_coco_set(tmp_path, split="train2014")
     with pytest.raises(DataError, match=r"instances_train2014.json, instances_train2017.json.*data.train.annotations"):
-        available_splits(data)
+        find_splits(tmp_path, "coco")
 
 
 def test_roboflow_folder_drops_the_unused_placeholder(tmp_path: Path) -> None:
@@ -75,7 +74,7 @@ def test_roboflow_folder_drops_the_unused_placeholder(tmp_path: Path) -> None:
         content = {"images": [{"id": 0, "file_name": "a.jpg"}], "categories": categories, "annotations": [box]}
         (tmp_path / split / "_annotations.coco.json").write_text(json.dumps(content))
     data = config.Data(root=tmp_path)
-    assert available_splits(data) == ("train", "val", "test")
+    assert list(find_splits(tmp_path, "coco")) == ["train", "val", "test"]
     records = read_records(data, "val", seed=0)
     assert records.labels == LabelSet(("RBC",), (1,))
     assert records[0].path == tmp_path / "valid/a.jpg"
@@ -90,6 +89,7 @@ def test_roboflow_folder_drops_the_unused_placeholder(tmp_path: Path) -> None:
 
 
 BOX = {"id": 55, "image_id": 7, "category_id": 90, "bbox": [1, 1, 5, 5]}
+PICTURE = {"id": 7, "file_name": "seven.jpg", "height": 40, "width": 60}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,18 @@ BOX = {"id": 55, "image_id": 7, "category_id": 90, "bbox": [1, 1, 5, 5]}
         ({"images": [{"id": 7, "file_name": "seven.jpg"}] * 2}, "picture id 7 occurs twice"),
         ({"annotations": None}, "no list `annotations`"),
         ({"images": []}, "no pictures"),
+        ({"categories": ["mug"]}, r"instances_train2017.json: categories\[0\]: 'mug' is not an object"),
+        ({"images": ["seven.jpg"]}, r"instances_train2017.json: images\[0\]: 'seven.jpg' is not an object"),
+        ({"annotations": [BOX, None]}, r"instances_train2017.json: annotations\[1\]: None is not an object"),
+        ({"annotations": [BOX | {"category_id": [90]}]}, r"annotation 55: unknown category_id \[90\]"),
+        ({"annotations": [BOX | {"category_id": "90"}]}, r"annotation 55: unknown category_id '90'"),
+        ({"annotations": [BOX | {"image_id": [7]}]}, r"annotation 55: unknown image_id \[7\]"),
+        ({"categories": [{"id": 90, "name": ["mug"], "supercategory": []}]}, "integer `id` and a `name`"),
+        ({"images": [PICTURE | {"width": "60 px"}]}, r"train2017.json: picture 7: width '60 px' is not a number"),
+        ({"images": [PICTURE | {"width": -60}]}, r"train2017.json: picture 7: width -60 is not a number of pixels"),
+        ({"images": [PICTURE | {"height": float("inf")}]}, r"picture 7: height inf is not a number of pixels"),
+        ({"annotations": [BOX | {"area": "large"}]}, r"train2017.json: annotation 55: area 'large' is not a number"),
+        ({"annotations": [BOX | {"area": -5}]}, r"annotation 55: area -5 is not a number"),
     ],
 )
 def test_refuses(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -160,6 +172,23 @@ def test_classes_are_matched_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("trained_ids", "expected"),
+    [
+        ((18, 90, 3), (90, 18, 3)),
+        ((3, 18, 90), (90, 18, 91)),
+        ((1, 2, 18), (90, 18, 91)),
+    ],
+)
+def test_a_class_that_the_file_lacks_gets_an_id_that_it_does_not_use(
+    tmp_path: Path, trained_ids: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    write_coco_set(tmp_path)
+    records = read(tmp_path, labels=LabelSet(("mug", "dog", "bird"), trained_ids))
+    assert records.labels == LabelSet(("mug", "dog", "bird"), expected), "this file's ids for the classes it has"
+    assert records.box_labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
     ("name", "split", "pictures", "boxes"),
     [
         ("coco53", "train", 26, 181),
@@ -194,4 +223,4 @@ def test_coco53_has_cocos_sparse_ids(shared_data: Path) -> None:
     labels = read_records(config.Data(root=shared_data / "coco53"), "val", seed=0).labels
     assert len(labels) == 80
     assert labels.ids[-1] == 90
-    assert labels.names[labels.index_of_id(90)] == "toothbrush"
+    assert dict(zip(labels.ids, labels.names, strict=True))[90] == "toothbrush"

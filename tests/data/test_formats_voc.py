@@ -1,12 +1,13 @@
 """Pascal VOC reader: pixel convention, ignore regions, labels, and what it refuses."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from dinotune import config
-from dinotune.data.formats import detect_format
+from dinotune.data.formats import detect_format, voc
 from dinotune.data.records import LabelSet
 from dinotune.data.splits import read_records
 from dinotune.errors import DataError
@@ -86,6 +87,30 @@ def test_clashing_stems_are_settled_by_the_file_name_or_refused(tmp_path: Path) 
     file = tmp_path / "Annotations/a.xml"
     file.write_text(file.read_text().replace("stale.jpg", "a.png"))
     assert read_records(data, "val", seed=0)[0].path.name == "a.png"
+
+
+def test_files_beside_the_pictures_that_are_none_do_not_count(tmp_path: Path) -> None:
+    data = write_usual(tmp_path)
+    for stem in ("a", "b"):
+        (tmp_path / f"JPEGImages/{stem}.xml").write_text("<annotation/>")
+        (tmp_path / f"JPEGImages/{stem}.jpg").rename(tmp_path / f"JPEGImages/{stem}.JPG")
+    assert [Path(path).name for path in read_records(data, "train", seed=0).paths] == ["b.JPG", "a.JPG"]
+    (tmp_path / "JPEGImages/a.JPG").unlink()
+    with pytest.raises(DataError, match=r"1 of 2 pictures do not exist: a;"):
+        read_records(data, "train", seed=0)
+
+
+def test_every_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, parse = write_usual(tmp_path), voc._parse
+    parsed: list[str] = []
+
+    def counted(file: Path) -> ElementTree.Element:
+        parsed.append(file.name)
+        return parse(file)
+
+    monkeypatch.setattr(voc, "_parse", counted)
+    read_records(data, "train", seed=0)
+    assert sorted(parsed) == ["a.xml", "b.xml", "unlisted.xml"]
 
 
 def test_unknown_class_is_refused(tmp_path: Path) -> None:

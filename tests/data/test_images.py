@@ -149,6 +149,20 @@ def test_exif_rotation_is_applied_where_it_fits(tmp_path: Path, orientation: int
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("orientation", [None, 6])
+def test_the_size_is_read_without_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orientation: int | None
+) -> None:
+    plain = saved(tmp_path, Image.fromarray(CORNERS), "plain.png")
+    path = plain if orientation is None else turned_file(tmp_path, orientation)
+
+    def refuse(_: Image.Image) -> None:
+        raise AssertionError("the picture was decoded")
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", refuse)
+    assert image_size_hw(path) == ((2, 3) if orientation is None else (3, 2))
+
+
 def test_exif_rotation_is_left_out_where_the_annotated_size_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,7 @@
 """Loaders and batches: the same with any number of workers, broken pictures named, everything once."""
 
 import pickle
+from multiprocessing import active_children as children
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,16 @@ def test_lasting_workers_follow_the_epoch(tmp_path: Path) -> None:
     for epoch in (0, 4):
         loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
         assert_equal(list(loader), load(records, workers=0, epoch=epoch))
+
+
+@FORKED
+def test_lasting_workers_evaluate_again(tmp_path: Path) -> None:
+    records = drawn_records(tmp_path, SIZES)
+    loader = evaluation_loader(records, config.Data(size=32, workers=1), batch_size=3, multiple=8)
+    first, processes = list(loader), {process.pid for process in children()}
+    assert len(processes) == 1
+    assert_equal(list(loader), first)
+    assert {process.pid for process in children()} == processes, "the same process, still there"
 
 
 def test_epochs_show_other_views_and_the_global_generators_stay(tmp_path: Path) -> None:

@@ -54,14 +54,6 @@ def test_select_keeps_order_and_boxes(chosen: list[int]) -> None:
             np.testing.assert_array_equal(getattr(found, column), getattr(expected, column))
 
 
-def test_label_set_converts_at_the_edge() -> None:
-    assert LABELS.index_of_id(90) == LABELS.index_of_name("mug") == 1
-    with pytest.raises(KeyError):
-        LABELS.index_of_id(0)
-    with pytest.raises(KeyError):
-        LABELS.index_of_name("cat")
-
-
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(DataError, match="bccd val: no pictures"):
         Records.from_images("bccd val", LABELS, [])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from dinotune import config
-from dinotune.data.buckets import MOST_STRETCH, stretch
+from dinotune.data.buckets import MOST_STRETCH
 from dinotune.data.records import LabelSet, Records
 from dinotune.data.sampler import Draw, EvaluationBatchSampler, TrainBatchSampler
+from tests.data.small_sets import stretch
 
 SIZES = [(480, 640)] * 13 + [(640, 480)] * 6 + [(500, 500)] * 4 + [(100, 900)] * 2 + [(481, 640)] * 4
 

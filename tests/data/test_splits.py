@@ -9,7 +9,7 @@ import pytest
 
 from dinotune import config
 from dinotune.data.formats import detect_format
-from dinotune.data.splits import available_splits, read_records, stratified_share
+from dinotune.data.splits import read_records, stratified_share
 from dinotune.errors import DataError
 from tests.data.small_sets import drawn_records, write_coco_set, write_voc_set
 
@@ -26,7 +26,6 @@ def write_without_validation(root: Path) -> config.Data:
 
 def test_validation_share_is_held_out(tmp_path: Path) -> None:
     data = write_without_validation(tmp_path)
-    assert available_splits(data) == ("train",)
     train, val = (read_records(data, split, seed=3) for split in ("train", "val"))
     assert (len(train), len(val)) == (40, 10)
     assert not set(train.paths) & set(val.paths)
@@ -87,7 +86,6 @@ def test_explicit_paths_stand_beside_the_root(tmp_path: Path) -> None:
     data = config.Data(
         root=tmp_path / "a", val=config.Split.model_validate({"annotations": other, "images": tmp_path / "b/pictures"})
     )
-    assert available_splits(data) == ("train", "val")
     assert read_records(data, "val", seed=0)[0].path == tmp_path / "b/pictures/seven.jpg"
     assert read_records(data, "train", seed=0)[0].path == tmp_path / "a/images/train2017/seven.jpg"
 
@@ -105,7 +103,11 @@ def test_explicit_paths_stand_without_a_root(tmp_path: Path) -> None:
     [
         ({}, "train", "data.root is not set"),
         ({"root": "nowhere"}, "train", "nowhere: no such folder"),
-        ({"root": "."}, "train", r"Looked for COCO .*Pascal VOC .*the folder holds c, v"),
+        (
+            {"root": "."},
+            "train",
+            r"Looked for COCO .*Pascal VOC .*the folder holds c, v; or name the file with data.train.annotations=FILE",
+        ),
         ({"root": "c"}, "test", r"no split test \(found: train\); name it with data.test.annotations"),
         ({"root": "c", "val": {"annotations": "gone.json"}}, "val", "data.val.annotations: gone.json does not exist"),
         ({"root": "c", "val": {"images": "c/images"}}, "val", "add data.val.annotations"),
@@ -126,8 +128,8 @@ def test_two_formats_in_one_folder_need_a_choice(tmp_path: Path) -> None:
     write_coco_set(tmp_path)
     with pytest.raises(DataError, match=r"coco and voc annotations; choose with data.format=coco"):
         detect_format(tmp_path)
-    data = config.Data(root=tmp_path, format="voc", validation_share=0.5)
-    assert available_splits(data) == ("train",)
+    data = config.Data(root=tmp_path, format="voc", val=config.Split.model_validate({"annotations": tmp_path}))
+    assert read_records(data, "train", seed=0).labels.names == ("cat",)
 
 
 def test_real_sets_are_recognised(shared_data: Path) -> None:

@@ -42,7 +42,7 @@ def fixture_records(folder: Path) -> Records:
             height=entry["height"],
             width=entry["width"],
             boxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
-            labels=np.array([labels.index_of_id(int(str(a["category_id"]))) for a in annotations], np.int64),
+            labels=np.array([labels.ids.index(int(str(a["category_id"]))) for a in annotations], np.int64),
             crowd=np.array([a["iscrowd"] == 1 for a in annotations], np.bool_),
             areas=np.array([a["area"] for a in annotations], np.float64),
         )

@@ -16,28 +16,23 @@ LONGEST = 5 / 3
 def network_size(picture_hw: tuple[int, int], data: config.Data, multiple: int, scale: float = 1.0) -> tuple[int, int]:
     """Height and width of the network input for a picture of `picture_hw`, from sizes and settings alone.
 
-    `square`: `size` on both sides. `keep_aspect`: the shorter side takes `size` unless the longer one would pass
-    `max_size`; the shape of `ASPECTS` that stretches the picture least is taken, or, where that is more than 10 %,
+    `square`: `size` on both sides, at most `max_size`. `keep_aspect`: the shorter side takes `size`, or less where
+    the longer one would pass `max_size`; the shape of `ASPECTS` that stretches the picture least is taken, or, where that is more than 10 %,
     the picture's own shape. `scale` multiplies `size` and `max_size`. Sides are rounded up to `multiple` in the
     end, so the longer side may pass its limit by less than one multiple.
     """
+    short = data.size * scale
+    limit = data.max_size * scale if data.max_size is not None else short * LONGEST
     if data.resize == "square":
-        side = _round_up(data.size * scale, multiple)
+        side = _round_up(min(short, limit), multiple)
         return side, side
     height, width = picture_hw
-    short = data.size * scale
-    limit = max(data.max_size * scale if data.max_size is not None else short * LONGEST, short)
     own = max(height, width) / min(height, width)
     shapes = [_sides(aspect, short, limit, multiple) for aspect in ASPECTS]
     best = min(shapes, key=lambda sides: _ratio(sides[1] / sides[0], own))
     if _ratio(best[1] / best[0], own) > MOST_STRETCH:
         best = _sides(own, short, limit, multiple)
     return best if height <= width else best[::-1]
-
-
-def stretch(picture_hw: tuple[int, int], network_hw: tuple[int, int]) -> float:
-    """By how much the shape changes: 1 for none, the same for squeezing and widening."""
-    return _ratio(picture_hw[1] / picture_hw[0], network_hw[1] / network_hw[0])
 
 
 def _sides(aspect: float, short: float, limit: float, multiple: int) -> tuple[int, int]:

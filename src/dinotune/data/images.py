@@ -100,7 +100,8 @@ def image_size_hw(path: Path) -> tuple[int, int]:
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8 (above 4: height and width swap); 1 where absent or broken."""
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        # Pillow's own method for PNG decodes the picture to find EXIF behind the pixels; here the header decides.
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except DECODING_ERRORS:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

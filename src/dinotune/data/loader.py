@@ -110,11 +110,13 @@ def evaluation_loader(
     records: Records, data: config.Data, *, batch_size: int, multiple: int, device_type: str = "cpu"
 ) -> DataLoader[Any]:
     """`Batch`es of every picture exactly once, whole and unchanged but for its size."""
+    workers = worker_count(data)
     return DataLoader(
         Pictures(records, None),
         batch_sampler=EvaluationBatchSampler(records, data, batch_size=batch_size, multiple=multiple),
         collate_fn=collate,
-        num_workers=worker_count(data),
+        num_workers=workers,
+        persistent_workers=workers > 0,
         worker_init_fn=outlive_one_signal,
         pin_memory=device_type == "cuda",
         generator=torch.Generator().manual_seed(0),

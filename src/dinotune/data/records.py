@@ -25,14 +25,6 @@ class LabelSet:
     def __len__(self) -> int:
         return len(self.names)
 
-    def index_of_id(self, original: int) -> int:
-        """0-based index of an original id; KeyError for an unknown one (never class 0)."""
-        return {original_id: index for index, original_id in enumerate(self.ids)}[original]
-
-    def index_of_name(self, name: str) -> int:
-        """0-based index of a class name; KeyError for an unknown one."""
-        return {known: index for index, known in enumerate(self.names)}[name]
-
 
 @dataclass(frozen=True)
 class ImageRecord:

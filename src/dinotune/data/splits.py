@@ -17,11 +17,6 @@ HOLD_OUT, LIMIT = 1, 2
 """Keys that keep the draws of one seed apart."""
 
 
-def available_splits(data: config.Data) -> tuple[str, ...]:
-    """Splits that lie on disk or are named explicitly; `val` can be read even where only `train` is here."""
-    return tuple(_places(data)[1])
-
-
 def read_records(data: config.Data, split: str, *, seed: int, labels: LabelSet | None = None) -> Records:
     """Records of `train`, `val` or `test`; what was done to get them stands in `notes`.
 

@@ -21,7 +21,8 @@ def detect_format(root: Path) -> str:
         entries = sorted(path.name for path in root.iterdir())
         raise DataError(
             f"{root}: no annotations found. Looked for COCO ({coco.LOOKED_FOR}) and Pascal VOC ({voc.LOOKED_FOR}), "
-            f"SPLIT being train, val or test; the folder holds {', '.join(entries[:10]) or 'nothing'}"
+            f"SPLIT being train, val or test; the folder holds {', '.join(entries[:10]) or 'nothing'}; "
+            "or name the file with data.train.annotations=FILE"
         )
     return found[0]
 

@@ -3,12 +3,14 @@
 Lin et al. 2014, https://cocodataset.org/#format-data. Ids stay as they are, in files and in LabelSet.
 """
 
+import itertools
 import json
-import math
 import re
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from dinotune.data.formats.base import SPLIT_ALIASES, Findings, SplitPlace, requ
 from dinotune.data.images import image_size_hw
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError
+
+Found = TypeVar("Found")
 
 LOOKED_FOR = "annotations/instances_SPLIT*.json, SPLIT/_annotations.coco.json"
 
@@ -65,8 +69,8 @@ def read_coco(place: SplitPlace, name: str, labels: LabelSet | None = None) -> R
     """Records of one annotation file.
 
     Classes are ordered by id, or matched by name to `labels` where given. Boxes become xyxy pixels, clipped to
-    the picture; those without an area are left out and noted. DataError (file, annotation id) for unknown picture
-    or category ids, malformed boxes, and pictures that do not exist.
+    the picture; those without an area are left out and noted. DataError (file, entry) for anything malformed,
+    unknown picture or category ids, and pictures that do not exist.
     """
     content = _load(place.annotations)
     labels, categories = _categories(content, place.annotations, labels)
@@ -77,15 +81,16 @@ def read_coco(place: SplitPlace, name: str, labels: LabelSet | None = None) -> R
 
     by_picture: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in pictures}
     for annotation in content["annotations"]:
-        if annotation.get("image_id") not in by_picture:
+        listed = _look_up(by_picture, annotation.get("image_id"))
+        if listed is None:
             what = f"unknown image_id {annotation.get('image_id')!r}"
             raise DataError(f"{place.annotations}: annotation {annotation.get('id')}: {what}")
-        by_picture[annotation["image_id"]].append(annotation)
+        listed.append(annotation)
 
     findings = Findings()
     images = []
     for image_id, picture in pictures.items():
-        hw = _size_hw(picture, paths[image_id])
+        hw = _size_hw(picture, paths[image_id], place.annotations)
         columns = _columns(by_picture[image_id], hw, categories, place.annotations, findings)
         images.append(ImageRecord(paths[image_id], image_id, *hw, *columns))
     return Records.from_images(name, labels, images, findings.notes())
@@ -101,15 +106,18 @@ def _load(path: Path) -> dict[str, Any]:
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(f"{path}: no list `{key}`; a COCO file has images, annotations and categories")
+        for number, entry in enumerate(content[key]):
+            if not isinstance(entry, dict):
+                raise DataError(f"{path}: {key}[{number}]: {entry!r} is not an object with keys and values")
     return dict(content)
 
 
 def _categories(content: dict[str, Any], file: Path, labels: LabelSet | None) -> tuple[LabelSet, dict[int, _Category]]:
-    used = {annotation.get("category_id") for annotation in content["annotations"]}
+    unused = all(annotation.get("category_id") != 0 for annotation in content["annotations"])
     listed = content["categories"]
-    parents = {category.get("supercategory") for category in listed if category.get("id") != 0}
+    parents = [category.get("supercategory") for category in listed if category.get("id") != 0]
     # Roboflow writes the name of the data set as category 0 and as supercategory of the others.
-    real = [c for c in listed if not (c.get("id") == 0 and 0 not in used and c.get("name") in parents)]
+    real = [c for c in listed if not (c.get("id") == 0 and unused and c.get("name") in parents)]
     if not real:
         raise DataError(f"{file}: no categories")
     if not all(isinstance(c.get("id"), int) and isinstance(c.get("name"), str) for c in real):
@@ -119,13 +127,20 @@ def _categories(content: dict[str, Any], file: Path, labels: LabelSet | None) ->
     if len(set(ids)) < len(ids) or len(set(names)) < len(names):
         raise DataError(f"{file}: category ids or names occur twice: {some(sorted(names), 100)}")
     own = LabelSet(tuple(names), tuple(ids))
-    if labels is None:
-        labels = own
-    elif set(labels.names) <= set(names):
-        # Results must carry this file's ids, whatever ids the training data gave the same names.
-        labels = LabelSet(labels.names, tuple(ids[names.index(name)] for name in labels.names))
+    labels = own if labels is None else _with_ids_of(own, labels)
     index = {name: i for i, name in enumerate(labels.names)}
     return labels, {i: _Category(name, index.get(name)) for i, name in zip(ids, names, strict=True)}
+
+
+def _with_ids_of(own: LabelSet, labels: LabelSet) -> LabelSet:
+    """The model's classes with this file's ids, which results must carry; classes it lacks get ids it does not use."""
+    by_name = dict(zip(own.names, own.ids, strict=True))
+    free = itertools.count(max(*own.ids, *labels.ids) + 1)
+    ids = [
+        by_name[name] if name in by_name else next(free) if trained in own.ids else trained
+        for name, trained in zip(labels.names, labels.ids, strict=True)
+    ]
+    return LabelSet(labels.names, tuple(ids))
 
 
 def _pictures(content: dict[str, Any], file: Path) -> dict[int, dict[str, Any]]:
@@ -157,9 +172,15 @@ def _picture_path(folder: Path, file_name: str) -> Path:
     return folder / nested
 
 
-def _size_hw(picture: dict[str, Any], path: Path) -> tuple[int, int]:
-    height, width = picture.get("height"), picture.get("width")
-    return (int(height), int(width)) if height and width else image_size_hw(path)
+def _size_hw(picture: dict[str, Any], path: Path, file: Path) -> tuple[int, int]:
+    """Height and width as annotated; as the picture's own header says where either is absent or 0."""
+    sides = {key: picture.get(key) for key in ("height", "width")}
+    if not all(sides.values()):
+        return image_size_hw(path)
+    for key, side in sides.items():
+        if not _is_number(side, 1):
+            raise DataError(f"{file}: picture {picture['id']}: {key} {side!r} is not a number of pixels")
+    return int(picture["height"]), int(picture["width"])
 
 
 def _columns(
@@ -177,7 +198,8 @@ def _columns(
     own_areas = boxes[:, 2] * boxes[:, 3]
     boxes[:, 2:] += boxes[:, :2]
     boxes, keep = findings.usable(boxes, hw, places)
-    areas = [float(a["area"]) if a.get("area") else w for a, w in zip(annotations, own_areas, strict=True)]
+    written = [_area(a, f"{file}: {p}") for a, p in zip(annotations, places, strict=True)]
+    areas = [area or own for area, own in zip(written, own_areas, strict=True)]
     crowd = [bool(annotation.get("iscrowd", 0)) for annotation in annotations]
     return (
         boxes[keep],
@@ -188,7 +210,7 @@ def _columns(
 
 
 def _label(annotation: dict[str, Any], categories: dict[int, _Category], place: str) -> int:
-    category = categories.get(annotation.get("category_id", -1))
+    category = _look_up(categories, annotation.get("category_id"))
     if category is None:
         raise DataError(f"{place}: unknown category_id {annotation.get('category_id')!r}")
     if category.index is None:
@@ -198,6 +220,24 @@ def _label(annotation: dict[str, Any], categories: dict[int, _Category], place: 
 
 def _xywh(annotation: dict[str, Any], place: str) -> list[float]:
     box = annotation.get("bbox")
-    if isinstance(box, list) and len(box) == 4 and all(isinstance(x, int | float) and math.isfinite(x) for x in box):
+    if isinstance(box, list) and len(box) == 4 and all(_is_number(x) for x in box):
         return [float(x) for x in box]
     raise DataError(f"{place}: bbox {box!r} is not [x, y, width, height]")
+
+
+def _area(annotation: dict[str, Any], place: str) -> float:
+    """Area in square pixels; 0 where the file has none."""
+    area = annotation.get("area")
+    if area is None or _is_number(area, 0):
+        return float(area or 0)
+    raise DataError(f"{place}: area {area!r} is not a number of square pixels")
+
+
+def _is_number(value: Any, least: float = -sys.float_info.max) -> bool:
+    """Whether a value of the JSON is a finite number (which fits a float) and not below `least`."""
+    return isinstance(value, int | float) and least <= value <= sys.float_info.max
+
+
+def _look_up(table: Mapping[int, Found], key: Any) -> Found | None:
+    """What stands under an id; none also for what can be no id, such as a list."""
+    return table.get(int(key)) if _is_number(key) and key == int(key) else None

@@ -3,12 +3,13 @@
 Pixels are 1-based and inclusive there; here boxes are continuous, so (xmin - 1, ymin - 1, xmax, ymax).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 import numpy as np
+from PIL import Image
 
 from dinotune.data.formats.base import SPLIT_ALIASES, Findings, SplitPlace, some
 from dinotune.data.images import image_size_hw
@@ -41,8 +42,6 @@ def read_voc(place: SplitPlace, name: str, labels: LabelSet | None = None) -> Re
     (`crowd`), as VOC's own evaluation counts them neither way. A box whose corners coincide in x or y as written
     is taken for a slip, not for a line of one pixel: it is left out and noted, with file and line.
     """
-    if labels is None:
-        labels = _all_labels(place.annotations)
     stems, notes = _stems(place)
     files = [place.annotations / f"{stem}.xml" for stem in stems]
     if missing := [file.name for file in files if not file.is_file()]:
@@ -50,6 +49,8 @@ def read_voc(place: SplitPlace, name: str, labels: LabelSet | None = None) -> Re
             f"{place.listing}: {len(missing)} of {len(files)} names have no file in {place.annotations}: {some(missing)}"
         )
     trees = [_parse(file) for file in files]
+    if labels is None:
+        labels = _all_labels(place.annotations, dict(zip(files, trees, strict=True)))
     paths = _picture_paths(stems, trees, place)
     findings = Findings()
     index = {label: i for i, label in enumerate(labels.names)}
@@ -60,11 +61,12 @@ def read_voc(place: SplitPlace, name: str, labels: LabelSet | None = None) -> Re
     return Records.from_images(name, labels, images, notes + findings.notes())
 
 
-def _all_labels(folder: Path) -> LabelSet:
+def _all_labels(folder: Path, read: Mapping[Path, ElementTree.Element]) -> LabelSet:
+    """Names of all XML files of the folder; those `read` already are not parsed again, the others not kept."""
     names = {
         (element.text or "").strip()
         for file in sorted(folder.glob("*.xml"))
-        for element in _parse(file).findall("object/name")
+        for element in (read[file] if file in read else _parse(file)).findall("object/name")
     }
     if not names:
         raise DataError(f"{folder}: no object in any XML file, so there are no classes")
@@ -103,8 +105,11 @@ def _parse(file: Path) -> ElementTree.Element:
 def _picture_paths(stems: Sequence[str], trees: Sequence[ElementTree.Element], place: SplitPlace) -> list[Path]:
     folder = next((folder for folder in place.image_folders if folder.is_dir()), place.image_folders[0])
     by_stem: dict[str, list[str]] = {}
+    # Exports often keep each XML file beside its picture.
+    suffixes = Image.registered_extensions()
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        by_stem.setdefault(path.stem, []).append(path.name)
+        if path.suffix.lower() in suffixes:
+            by_stem.setdefault(path.stem, []).append(path.name)
     if missing := [stem for stem in stems if stem not in by_stem]:
         raise DataError(
             f"{place.annotations}: {len(missing)} of {len(stems)} pictures do not exist: {some(missing)}; "
