@@ -65,7 +65,7 @@ def test_training_on_its_own_validation_split(small_experiment: config.Experimen
     settings = ("evaluation.split=train", "training.epochs=1", "data.train.limit=5")
     run = api.train(changed(small_experiment, *settings), out=tmp_path / "run")
     assert run.metrics["images"] == 5
-    truth = json.loads((run.folder / "evaluations" / "train-best_AP" / "ground_truth.json").read_text())
+    truth = json.loads((run.folder / "evaluations" / "data-train-best_AP" / "ground_truth.json").read_text())
     assert all("/train/" in image["file_name"] for image in truth["images"])
     found = api.evaluate(run.folder)
     assert (found["images"], found["AP"]) == (5, run.metrics["AP"])

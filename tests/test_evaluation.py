@@ -125,16 +125,16 @@ def measured(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 def test_evaluating_a_run_gives_the_numbers_of_its_training(finished_run: Path, measured: dict[str, Any]) -> None:
-    stored = json.loads((finished_run / "evaluations" / "val-best_AP" / "metrics.json").read_text())
+    stored = json.loads((finished_run / "evaluations" / "data-val-best_AP" / "metrics.json").read_text())
     folder = Path(measured.pop("folder"))
     assert measured == stored
     assert measured["AP"] > 0
     for name in ("metrics.json", "predictions.json", "ground_truth.json"):
-        assert (folder / name).read_bytes() == (finished_run / "evaluations/val-best_AP" / name).read_bytes()
+        assert (folder / name).read_bytes() == (finished_run / "evaluations/data-val-best_AP" / name).read_bytes()
 
 
 def test_files_of_a_run_score_the_same_elsewhere(finished_run: Path, shapes: Path, measured: dict[str, Any]) -> None:
-    folder = finished_run / "evaluations" / "val-best_AP"
+    folder = finished_run / "evaluations" / "data-val-best_AP"
     for truth in (folder / "ground_truth.json", shapes / "annotations" / "instances_val.json"):
         ap = other_peoples_ap(truth, folder / "predictions.json")
         assert ap == pytest.approx(measured["AP"], abs=1e-4), truth

@@ -202,7 +202,7 @@ def test_thresholds(finished_run: Path, picture: Path) -> None:
 
 def test_alone_as_in_the_evaluation(finished_run: Path, predictor: Predictor, shapes: Path) -> None:
     """Batches of an evaluation change nothing for a picture, and files hold the same numbers."""
-    folder = finished_run / "evaluations" / "val-best_AP"
+    folder = finished_run / "evaluations" / "data-val-best_AP"
     results = json.loads((folder / "predictions.json").read_text())
     images = json.loads((folder / "ground_truth.json").read_text())["images"]
     assert len(images) == 6

@@ -43,9 +43,10 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scores], None]:
         ([(0.1, 3.0), (0.3, 2.0), (0.2, 1.0)], 1, 2),
         ([(0.3, 1.0), (0.3, 1.0), (0.1, 2.0)], 0, 0),
         ([(0.0, NAN), (0.1, 3.0), (0.2, 4.0)], 2, 1),
-        ([(None, 2.0), (0.0, NAN), (0.0, 1.0)], 0, 2),
+        ([(0.0, 3.0), (0.0, 2.0), (0.0, 2.5)], 1, 1),
+        ([(None, 2.0), (0.0, NAN), (0.0, 1.0)], 2, 2),
     ],
-    ids=["differ", "first of equals", "NaN at first", "no AP"],
+    ids=["differ", "first of equals", "NaN at first", "ties", "no AP at first"],
 )
 def test_best_by_ap_and_by_loss(
     small_experiment: config.Experiment,
@@ -66,7 +67,7 @@ def test_best_by_ap_and_by_loss(
         assert description.metrics["AP"] == scores[epoch][0], name
         assert set(description.thresholds.values()) == {scores[epoch][0]}, name
     assert run.metrics["AP"] == scores[best_ap][0]
-    assert run_state(run.folder)["best"] == {"AP": scores[best_ap][0] or 0.0, "loss": scores[best_loss][1]}
+    assert run_state(run.folder)["best"] == {"AP": scores[best_ap][0], "loss": scores[best_loss][1]}
 
 
 def test_evaluated_every_second_epoch_and_at_the_end(

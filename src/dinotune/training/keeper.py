@@ -219,7 +219,8 @@ class RunKeeper(pl.Callback):
             best["loss"] = loss
             improved.append("loss")
         # Where AP stays as it is (0 in the first epochs), the lower loss decides; without objects there is no AP.
-        ties = average_precision == best.get("AP") and loss < self.module.state.loss_at_best_ap
+        lower = math.isfinite(loss) and not loss >= self.module.state.loss_at_best_ap
+        ties = average_precision == best.get("AP") and lower
         if average_precision is not None and (average_precision > best.get("AP", -1.0) or ties):
             best["AP"], self.module.state.loss_at_best_ap = average_precision, loss
             improved.append("AP")
