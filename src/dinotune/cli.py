@@ -112,7 +112,7 @@ def train(
         return
     if not names:
         raise SettingsError(
-            "train: name an experiment, e.g. dinotune train coco_faster_rcnn data=FOLDER; recipes: dinotune list recipes"
+            "train: name an experiment, e.g. dinotune train faster_rcnn data=FOLDER; recipes: dinotune list recipes"
         )
     loaded = load_experiment(names[0], names[1:], overrides)
     from dinotune import api

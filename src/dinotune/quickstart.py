@@ -38,6 +38,6 @@ def quickstart(out: Path | None = None, backbone: str | None = None, overrides: 
         f"  evaluation   {metrics['folder']}  (pictures: truth beside prediction)\n"
         f"  predictions  {predictions}\n"
         f"Next: dinotune predict {run.folder} YOUR_PICTURES, "
-        "or your own data: dinotune train coco_faster_rcnn data=FOLDER"
+        "or your own data: dinotune train faster_rcnn data=FOLDER"
     )
     return run

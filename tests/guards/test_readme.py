@@ -1,6 +1,6 @@
-"""The README's commands and its first Python example run, with settings that make them short.
+"""The README's commands and Python examples run, with settings that make them short.
 
-`pip install` and `pytest` are not run; `SHORTER` says what is added to which command.
+`pip install` and `pytest` are not run; `SHORTER` and `SHORTER_PYTHON` say what is changed.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dinotune import cli
@@ -20,6 +21,12 @@ TINY = ["backbone=tiny-dinov2-reg", "data.size=64", "data.workers=0", "training.
 SHORTER = {
     "quickstart": ["data.train.limit=8", "data.val.limit=4", *TINY[3:]],
     "train": ["cpu", "head.channels=16", *TINY],
+}
+SHORTER_PYTHON = {
+    'data="my_pictures"': 'data=dt.Data(root="my_pictures", size=64, workers=0), device="cpu"',
+    "facebook/dinov2-with-registers-small": "tiny-dinov2-reg",
+    "facebook/dinov3-vits16-pretrain-lvd1689m": "tiny-dinov3",
+    "epochs=5": "epochs=1",
 }
 NOT_RUN = re.compile(r"pip install|uv run pytest")
 
@@ -68,7 +75,11 @@ def test_commands_and_example_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ran.append(verb)
     assert {"quickstart", "train", "evaluate", "predict", "list"} <= set(ran)
     (example,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    exec(compile(example, "README.md", "exec"), {})
+    (training,) = re.findall(r"^```py\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    for written, shorter in SHORTER_PYTHON.items():
+        assert written in training
+        training = training.replace(written, shorter)
+    exec(compile(example + training, "README.md", "exec"), {"images": torch.rand(1, 3, 64, 64)})
 
 
 def test_tree_names_files_that_exist() -> None:
