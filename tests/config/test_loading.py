@@ -55,6 +55,11 @@ def test_environment_is_noted_and_other_variables_are_left_alone() -> None:
         (["data=../folder"], "data.root", Path("../folder")),
         (["data.root=2024"], "data.root", Path("2024")),
         (["data.root=a: b"], "data.root", Path("a: b")),
+        (["data=2024"], "data.root", Path("2024")),
+        (["data=2024-13-45"], "data.root", Path("2024-13-45")),
+        (["data={root: 2024b, size: 64}"], "data.size", 64),
+        (["data='2024'"], "data.root", Path("2024")),
+        (["backbone=123"], "backbone.id", "123"),
         (["data.root=none"], "data.root", None),
         (["data.root=~/pictures"], "data.root", Path.home() / "pictures"),
         (["data.max_size=none"], "data.max_size", None),
@@ -82,50 +87,72 @@ def test_key_value(overrides: list[str], attribute: str, expected: object) -> No
     assert value == expected
 
 
-@pytest.mark.parametrize(
-    ("override", "line"),
-    [
-        ("training.epoch=3", 'training.epoch: unknown key; did you mean "epochs"?'),
-        ("trainig.epochs=3", 'trainig: unknown key; did you mean "training"?'),
-        ("epochs=3", 'epochs: unknown key; did you mean "training.epochs"?'),
-        ("head.lr=3", 'head.lr: unknown key; did you mean "training.learning_rate"?'),
-        ("optimizer=sgd", 'optimizer: unknown key; did you mean "training.optimizer"?'),
-        (
-            "training.optimizer.momentum=1",
-            'training.optimizer.momentum: unknown key; it belongs to kind "sgd": set training.optimizer=sgd',
-        ),
-        (
-            "data.resize=sqare",
-            'data.resize: "sqare" is wrong; give keep_aspect or square; did you mean "square"?',
-        ),
-        (
-            "training.optimizer=sdg",
-            'training.optimizer.kind: "sdg" is wrong; give adamw or sgd; did you mean "sgd"?',
-        ),
-        ("head=detr", 'head.kind: "detr" is wrong; give faster_rcnn'),
-        ("training.epochs='3'", 'training.epochs: "3" is wrong; give integer >= 1; write 3 without quotes'),
-        ("training.epochs=3.0", "training.epochs: 3.0 is wrong; give integer >= 1; write 3"),
-        ("training.epochs=0", "training.epochs: 0 is wrong; give integer >= 1"),
-        ("training.epochs=true", "training.epochs: true is wrong; give integer >= 1"),
-        ("training.learning_rate=.inf", "training.learning_rate: .inf is wrong; give number > 0"),
-        (
-            "training.deterministic='true'",
-            'training.deterministic: "true" is wrong; give true or false; write true without quotes',
-        ),
-        ("data.augmentation.flip=1.5", "data.augmentation.flip: 1.5 is wrong; give number >= 0 and <= 1"),
-        ("head.channels=12", "head.channels: 12 is wrong; give integer >= 8 multiple of 8"),
-        (
-            "backbone.blocks=2,5",
-            'backbone.blocks: "2,5" is wrong; give last or quarters or non-empty list, each integer; write [2,5]',
-        ),
-        (
-            "head.stride_factors=[1, 3]",
-            "head.stride_factors: (1.0, 3.0) do not double from level to level; use e.g. [0.5, 1, 2]",
-        ),
-        ("training.clip=[", "training.clip: [ is no YAML; quote it: training.clip='\"[\"'"),
-        ("fast", '"fast": no setting; write key=value, e.g. training.epochs=10'),
-    ],
-)
+SENTENCES = [
+    ("training.epoch=3", 'training.epoch: unknown key; did you mean "epochs"?'),
+    ("trainig.epochs=3", 'trainig: unknown key; did you mean "training"?'),
+    ("epochs=3", 'epochs: unknown key; did you mean "training.epochs"?'),
+    ("head.lr=3", 'head.lr: unknown key; did you mean "training.learning_rate"?'),
+    ("optimizer=sgd", 'optimizer: unknown key; did you mean "training.optimizer"?'),
+    (
+        "training.optimizer.momentum=1",
+        'training.optimizer.momentum: unknown key; it belongs to kind "sgd": set training.optimizer=sgd',
+    ),
+    (
+        "data.resize=sqare",
+        'data.resize: "sqare" is wrong; give keep_aspect or square; did you mean "square"?',
+    ),
+    (
+        "training.optimizer=sdg",
+        'training.optimizer.kind: "sdg" is wrong; give adamw or sgd; did you mean "sgd"?',
+    ),
+    ("head=detr", 'head.kind: "detr" is wrong; give faster_rcnn'),
+    ("training.epochs='3'", 'training.epochs: "3" is wrong; give integer >= 1; write 3 without quotes'),
+    ("training.epochs=3.0", "training.epochs: 3.0 is wrong; give integer >= 1; write 3"),
+    ("training.epochs=0", "training.epochs: 0 is wrong; give integer >= 1"),
+    ("training.epochs=true", "training.epochs: true is wrong; give integer >= 1"),
+    ("training.learning_rate=.inf", "training.learning_rate: .inf is wrong; give number > 0"),
+    (
+        "training.deterministic='true'",
+        'training.deterministic: "true" is wrong; give true or false; write true without quotes',
+    ),
+    ("data.augmentation.flip=1.5", "data.augmentation.flip: 1.5 is wrong; give number >= 0 and <= 1"),
+    ("head.channels=12", "head.channels: 12 is wrong; give integer >= 8 multiple of 8"),
+    (
+        "backbone.blocks=2,5",
+        'backbone.blocks: "2,5" is wrong; give last or quarters or non-empty list, each integer; write [2,5]',
+    ),
+    (
+        "head.stride_factors=[1, 3]",
+        "head.stride_factors: (1.0, 3.0) do not double from level to level; use e.g. [0.5, 1, 2]",
+    ),
+    (
+        "training.epochs=2024-13-45",
+        "training.epochs: 2024-13-45 is no YAML; quote it: training.epochs='\"2024-13-45\"'",
+    ),
+    ("data.max_corrupt=-4", "data.max_corrupt: -4 is wrong; give integer >= 0"),
+    (
+        "training.optimizer.betas=[2, -3]",
+        "training.optimizer.betas: [2, -3] is wrong; give list of 2, each number >= 0 and < 1",
+    ),
+    (
+        "backbone.trainable.blocks=[]",
+        "backbone.trainable[0].blocks: [] is wrong; give integer >= 1 or all or non-empty list, each integer",
+    ),
+    (
+        "head={stride_factors: [0.5, 1], anchor_sizes: [[8], [16, 32]]}",
+        "head.anchor_sizes: the lists hold [1, 2] sides; give every level as many, at least one",
+    ),
+    (
+        "head={stride_factors: [0.5, 1], anchor_sizes: [[], []]}",
+        "head.anchor_sizes: the lists hold [0, 0] sides; give every level as many, at least one",
+    ),
+    ("data.train={on: 1}", "data.train.on: unknown key; there are images, annotations, limit"),
+    ("training.clip=[", "training.clip: [ is no YAML; quote it: training.clip='\"[\"'"),
+    ("fast", '"fast": no setting; write key=value, e.g. training.epochs=10'),
+]
+
+
+@pytest.mark.parametrize(("override", "line"), SENTENCES)
 def test_wrong_setting_gets_its_sentence(override: str, line: str) -> None:
     assert problems(override) == [line]
 
@@ -134,6 +161,22 @@ def test_all_wrong_settings_are_said_at_once() -> None:
     found = problems("training.epoch=3", "data.resize=sqare", "seed=-1", DINOTUNE__TRAINING__CLP="1")
     assert len(found) == 4
     assert 'training.clp: unknown key; did you mean "clip"? (environment variable DINOTUNE__TRAINING__CLP)' in found
+
+
+def test_the_culprit_is_who_wrote_below_the_setting(tmp_path: Path) -> None:
+    file = page(tmp_path, "training:\n  epochs: 3\n")
+    assert problems("training.epochs.x=3", source=file) == ["training.epochs: {x: 3} is wrong; give integer >= 1"]
+    variable = {"DINOTUNE__TRAINING__EPOCHS__X": "3"}
+    assert problems(source=file, **variable)[0].endswith("(environment variable DINOTUNE__TRAINING__EPOCHS__X)")
+
+
+def test_keys_that_yaml_reads_as_something_else_are_unknown_keys(tmp_path: Path) -> None:
+    file = page(tmp_path, "on: 2\ntraining:\n  1: 3\n  yes: {no: 4}\n")
+    found = problems(source=file)
+    assert [line.split("; ")[0] for line in found] == [
+        "training.1: unknown key", "training.yes: unknown key", "on: unknown key",
+    ]  # fmt: skip
+    assert [line.split("(")[-1] for line in found] == [f"{file}, line {line})" for line in (3, 4, 1)]
 
 
 def test_wrong_setting_in_a_file_has_file_and_line(tmp_path: Path) -> None:
@@ -232,6 +275,22 @@ def test_unknown_modifier_and_wrong_key_come_together() -> None:
     assert 'did you mean "overfit8"?' in text
     assert "coco_faster_rcnn" in text
     assert '"x": no setting' in text
+
+
+def test_what_cannot_be_read_hides_no_wrong_setting() -> None:
+    overrides = ["training.epoch=3", "x", "training.clip=[", "data.resize=sqare"]
+    with pytest.raises(SettingsError) as caught:
+        load_experiment(RECIPE, ["overfit"], overrides, {"DINOTUNE__SEED": "["})
+    text = str(caught.value)
+    for part in (
+        'did you mean "overfit8"?',
+        'did you mean "epochs"?',
+        '"x": no',
+        'mean "square"?',
+        "seed: [ is no YAML",
+    ):
+        assert part in text
+    assert "training.clip: [ is no YAML" in text
 
 
 def test_experiment_can_be_changed() -> None:

@@ -103,7 +103,7 @@ experiments = st.builds(
         trainable=st.lists(
             st.builds(
                 config.TrainableStage,
-                blocks=st.integers(1, 9) | st.just("all") | st.lists(st.integers(-3, 3)).map(tuple),
+                blocks=st.integers(1, 9) | st.just("all") | st.lists(st.integers(-3, 3), min_size=1).map(tuple),
                 learning_rate=st.none() | st.floats(1e-30, 1e30),
             ),
             max_size=3,

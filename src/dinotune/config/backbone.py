@@ -1,17 +1,19 @@
 """Settings of the backbone: which DINO model, which blocks are read, what in it may learn."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from dinotune.config.base import Count, Integer, PositiveFloat, Section, Switch
 
+Blocks = Annotated[tuple[Integer, ...], Field(min_length=1)]
+
 
 class TrainableStage(Section):
     """From one epoch on, these blocks of the backbone learn."""
 
-    blocks: Annotated[int, Field(strict=True, ge=1)] | tuple[Integer, ...] | Literal["all"]
+    blocks: Annotated[int, Field(strict=True, ge=1)] | Blocks | Literal["all"]
     """A number k for the last k blocks, a list of 0-based block numbers (negative ones count from the end), or `all`, which adds the patch embedding, tokens and positions. The final norm learns with any of them."""
     from_epoch: Annotated[int, Field(strict=True, ge=0)] = 0
     """First epoch (0-based) in which these blocks learn."""
@@ -25,7 +27,7 @@ class TrainableStage(Section):
 
 
 class TinyShape(Section):
-    """Shape of the `tiny-…` backbones with random weights; other backbones ignore none of it: they refuse it."""
+    """Shape of the `tiny-…` backbones with random weights: each takes what its family has; all others refuse it."""
 
     width: Count = 64
     """Channels of the tokens (of the first stage for ConvNeXt); a multiple of 32."""
@@ -47,9 +49,11 @@ def _as_stages(value: Any) -> Any:
 class Backbone(Section):
     """Which DINO backbone produces the features, which blocks are read, and what in it learns."""
 
+    takes_text: ClassVar[bool] = True
+
     id: str = "facebook/dinov2-with-registers-small"
     """Hub id (`facebook/…`, `timm/…`), snapshot folder, weight file (`.pth`, `.safetensors`), or `tiny-dinov2`, `tiny-dinov2-reg`, `tiny-dinov3`, `tiny-convnext` for random weights."""
-    blocks: Annotated[tuple[Integer, ...], Field(min_length=1)] | Literal["last", "quarters"] = "last"
+    blocks: Blocks | Literal["last", "quarters"] = "last"
     """The taps: 0-based block numbers whose output the head reads; negative ones count from the end. `last` is the last block, `quarters` the last block of each quarter of the depth. ConvNeXt takes stage ends only."""
     tap_norm: Literal["final_norm", "batch_norm", "none"] = "final_norm"
     """Norm of the taps before the last block: the backbone's final LayerNorm, a learned BatchNorm per tap, or none. The last block always goes through the final LayerNorm."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from dinotune.config.base import Count, Integer, PositiveFloat, Section, Share, UserPath
+from dinotune.config.base import Count, PositiveFloat, Section, Share, UserPath
 
 
 class Split(Section):
@@ -61,6 +61,8 @@ def _get(tree: Mapping[str, Any], section: str, key: str) -> Any:
 class Data(Section):
     """Where pictures and annotations lie, and how they reach the network."""
 
+    takes_text: ClassVar[bool] = True
+
     root: UserPath | None = None
     """Folder of the data set."""
     format: Literal["auto", "coco", "voc"] = "auto"
@@ -78,12 +80,12 @@ class Data(Section):
     size: Count = 640
     """Shorter side of the network input in pixels, rounded up to what backbone and head need."""
     max_size: Count | None = None
-    """Limit of the longer side in pixels; none is 5/3 of `size`."""
+    """Limit of the longer side in pixels, with which the shorter one shrinks; none is 5/3 of `size`."""
     augmentation: Augmentation = Augmentation()
     """Random changes to training pictures; `none` turns all of them off."""
     workers: Annotated[int, Field(strict=True, ge=0)] | Literal["auto"] = "auto"
     """Processes that load pictures; `auto` takes the processor's cores less one, at most 8."""
-    max_corrupt: Integer = 10
+    max_corrupt: Annotated[int, Field(strict=True, ge=0)] = 10
     """Pictures that may turn out unreadable while training before it stops; each is named."""
 
     @classmethod

@@ -65,6 +65,9 @@ class FasterRcnn(Section):
             raise ValueError(
                 f"anchor_sizes: {len(self.anchor_sizes)} lists for {len(factors)} levels; give one list per level"
             )
+        counts = [len(sizes) for sizes in self.anchor_sizes or ()]
+        if counts and (min(counts) == 0 or min(counts) < max(counts)):
+            raise ValueError(f"anchor_sizes: the lists hold {counts} sides; give every level as many, at least one")
         return self
 
 

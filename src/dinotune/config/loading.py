@@ -52,14 +52,18 @@ def load_experiment(
         SettingsError: Everything that is wrong, a line each: place, wrong value, nearest right one.
     """
     problems: list[str] = []
-    experiment = _attempt(lambda: _first_layers(source), problems) or []
+    experiment = _attempt(lambda: _first_layers(source), problems)
     changes = [_attempt(lambda name=name: modifier_layer(name), problems) for name in modifiers]  # type: ignore[misc]
-    from_environment = _attempt(lambda: environment_layer(environ), problems)
-    commands = _attempt(lambda: command_layer(overrides), problems)
-    _stop_on(problems)
-    environment, notes = from_environment or (Layer({}, {}), [])
-    later = [layer for layer in (*changes, environment, commands) if layer is not None]
-    return _checked([*experiment, *later], notes)
+    environment, notes, unread = environment_layer(environ)
+    commands, unreadable = command_layer(overrides)
+    problems += unread + unreadable
+    loaded = None
+    if experiment is not None:
+        layers = [*experiment, *(layer for layer in changes if layer is not None), environment, commands]
+        loaded = _attempt(lambda: _checked(layers, notes), problems)
+    if loaded is None or problems:
+        raise SettingsError("\n".join(problems))
+    return loaded
 
 
 def _first_layers(source: str | Path | Experiment) -> list[Layer]:
@@ -79,15 +83,15 @@ def _checked(layers: Sequence[Layer], notes: Sequence[str]) -> Loaded:
 
 
 def _place_finder(layers: Sequence[Layer]) -> Callable[[Sequence[str | int]], str]:
-    """The last layer that wrote a key or, as a whole, the section above it; else the place of that section."""
+    """The last layer that wrote a key, something below it or, as a whole, the section above it; else that section's."""
 
     def place_of(path: Sequence[str | int]) -> str:
         written = tuple(str(part) for part in path)
         unnumbered = tuple(part for part in path if isinstance(part, str))
         above = [words[:length] for words in (written, unnumbered) for length in range(len(words) - 1, 0, -1)]
         for layer in reversed(layers):
-            whole = {key for key in above if key in layer.places and not _has_inner(layer, key)}
-            for key in (written, unnumbered, *whole):
+            whole = [key for key in above if key in layer.places and not _inner(layer, key)]
+            for key in (written, unnumbered, *_inner(layer, written), *whole):
                 if key in layer.places:
                     return layer.places[key]
         return next((layer.places[key] for key in above for layer in reversed(layers) if key in layer.places), "")
@@ -95,8 +99,9 @@ def _place_finder(layers: Sequence[Layer]) -> Callable[[Sequence[str | int]], st
     return place_of
 
 
-def _has_inner(layer: Layer, key: tuple[str, ...]) -> bool:
-    return any(len(other) > len(key) and other[: len(key)] == key for other in layer.places)
+def _inner(layer: Layer, key: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Keys below a key."""
+    return [other for other in layer.places if len(other) > len(key) and other[: len(key)] == key]
 
 
 def _attempt(action: Callable[[], T], problems: list[str]) -> T | None:
@@ -105,8 +110,3 @@ def _attempt(action: Callable[[], T], problems: list[str]) -> T | None:
     except SettingsError as error:
         problems.append(str(error))
         return None
-
-
-def _stop_on(problems: Sequence[str]) -> None:
-    if problems:
-        raise SettingsError("\n".join(problems))

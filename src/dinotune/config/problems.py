@@ -124,7 +124,10 @@ def _expected(spot: _Spot) -> str:
 def _show(value: Any) -> str:
     if isinstance(value, str):
         return f'"{value}"'
-    return yaml.safe_dump([value], default_flow_style=True, width=float("inf")).strip()[1:-1]
+    try:
+        return yaml.safe_dump([value], default_flow_style=True, width=float("inf")).strip()[1:-1]
+    except yaml.YAMLError:  # an object given from Python
+        return repr(value)
 
 
 def _hint(value: Any, field: FieldInfo | None) -> str:

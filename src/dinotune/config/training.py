@@ -6,13 +6,15 @@ from pydantic import Field
 
 from dinotune.config.base import Count, FromKindName, NonNegativeFloat, PositiveFloat, Section, Switch
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
 
 class Adamw(Section):
     """AdamW (Loshchilov and Hutter 2019)."""
 
     kind: Literal["adamw"] = "adamw"
     """Name of the optimiser."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of the running means of gradient and squared gradient."""
 
 
@@ -21,7 +23,7 @@ class Sgd(Section):
 
     kind: Literal["sgd"] = "sgd"
     """Name of the optimiser."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Decay = 0.9
     """Momentum."""
     nesterov: Switch = False
     """Use Nesterov's form of the momentum."""
