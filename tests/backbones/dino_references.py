@@ -21,8 +21,9 @@ from dinotune import config
 from dinotune.backbones.base import Backbone
 from dinotune.backbones.load import build_backbone
 
-WIDTH, DEPTH, PATCH = 64, 3, {"dinov2": 14, "dinov2-gated": 14, "dinov2-reg": 14, "dinov3": 16, "dinov3-gated": 16}
-# One head of 64, as Meta's files do not store the number of heads.
+WIDTH, HEADS, DEPTH = 128, 2, 3
+"""Heads of 64, as Meta's files do not store their number."""
+PATCH = {"dinov2": 14, "dinov2-gated": 14, "dinov2-reg": 14, "dinov3": 16, "dinov3-gated": 16}
 VITS = tuple(PATCH)
 FAMILIES = (*VITS, "convnext")
 SIZE_HW = {**{family: (7 * patch, 4 * patch) for family, patch in PATCH.items()}, "convnext": (96, 64)}
@@ -34,7 +35,7 @@ def oracle(family: str, seed: int = 0) -> Any:
     vit: dict[str, Any] = {
         "hidden_size": WIDTH,
         "num_hidden_layers": DEPTH,
-        "num_attention_heads": 1,
+        "num_attention_heads": HEADS,
         "patch_size": PATCH.get(family),
     }
     gated = family.endswith("gated")
@@ -66,7 +67,7 @@ def randomise(module: nn.Module, seed: int) -> None:
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             scale = ("norm" in name and name.endswith("weight")) or "lambda" in name or "gamma" in name
-            spread = 0.5 if "token" in name or "position" in name else 0.15
+            spread = 0.5 if "token" in name or "position" in name else 0.1
             noise = torch.randn(parameter.shape, generator=generator) * spread
             parameter.copy_(noise + (1.0 if scale else 0.0))
 
@@ -121,7 +122,7 @@ def _meta_block(state: Mapping[str, Tensor], old: str, out: dict[str, Tensor], n
         out.update({f"{new}.mlp.{name}.{part}": tensor for name, tensor in names.items()})
     if v3:
         out[f"{new}.attn.qkv.bias_mask"] = torch.full((3 * WIDTH,), math.nan)
-        out["rope_embed.periods"] = torch.ones(WIDTH // 4)
+        out["rope_embed.periods"] = torch.ones(WIDTH // HEADS // 4)
 
 
 def _meta_convnext(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -140,7 +141,7 @@ def write_timm_snapshot(model: nn.Module, family: str, folder: Path) -> Path:
     """A snapshot folder in timm's layout, converted by timm's own code."""
     folder.mkdir()
     convert: Any
-    arguments: dict[str, Any] = {"embed_dim": WIDTH, "depth": DEPTH, "num_heads": 1}
+    arguments: dict[str, Any] = {"embed_dim": WIDTH, "depth": DEPTH, "num_heads": HEADS}
     match family:
         case "dinov2" | "dinov2-reg":
             architecture = "vit_small_patch14_reg4_dinov2" if family == "dinov2-reg" else "vit_small_patch14_dinov2"
@@ -149,7 +150,7 @@ def write_timm_snapshot(model: nn.Module, family: str, folder: Path) -> Path:
             architecture, convert, arguments["img_size"] = (
                 "vit_giant_patch14_dinov2", vision_transformer.checkpoint_filter_fn, 70,
             )  # fmt: skip
-            arguments["mlp_ratio"] = 2 * 176 / WIDTH
+            arguments["mlp_ratio"] = 2 * 344 / WIDTH
         case "dinov3":
             architecture, convert = "vit_small_patch16_dinov3_qkvb", eva.checkpoint_filter_fn
             arguments["mlp_ratio"] = 96 / WIDTH
@@ -164,7 +165,8 @@ def write_timm_snapshot(model: nn.Module, family: str, folder: Path) -> Path:
     theirs.load_state_dict(convert(state, theirs))
     save_file({name: tensor.contiguous() for name, tensor in theirs.state_dict().items()}, folder / "model.safetensors")
     statistics = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-    settings = {"architecture": architecture, "model_args": arguments, "pretrained_cfg": statistics}
+    tag = {"tag": "dinov3_lvd1689m"} if family == "convnext" else {}
+    settings = {"architecture": architecture, "model_args": arguments, "pretrained_cfg": statistics | tag}
     (folder / "config.json").write_text(json.dumps(settings))
     return folder
 
@@ -185,9 +187,15 @@ def normalised(pictures: Tensor, backbone: Backbone) -> Tensor:
 
 
 def reference_blocks(
-    meta: Mapping[str, Tensor], pixels: Tensor, patch: int, *, positions: bool = True, registers: bool = True
+    meta: Mapping[str, Tensor],
+    pixels: Tensor,
+    patch: int,
+    *,
+    positions: bool = True,
+    registers: bool = True,
+    heads: int = HEADS,
 ) -> list[Tensor]:
-    """Raw output of every block, from Meta's weights, for one head; parts can be left out to show that they matter."""
+    """Raw output of every block, from Meta's weights; parts can be left out to show that they matter."""
     batch, _, height, width = pixels.shape
     grid_hw = (height // patch, width // patch)
     tokens = functional.conv2d(pixels, meta["patch_embed.proj.weight"], meta["patch_embed.proj.bias"], stride=patch)
@@ -202,26 +210,30 @@ def reference_blocks(
     if not registers:
         x[:, 1 : x.shape[1] - tokens.shape[1]] = 0
     v3 = "storage_tokens" in meta
-    rotation = reference_rotation(grid_hw, WIDTH) if v3 and positions else None
+    rotation = reference_rotation(grid_hw, WIDTH // heads) if v3 and positions else None
     outputs = []
     for number in range(DEPTH):
-        x = _reference_block(meta, f"blocks.{number}.", x, rotation, 1e-5 if v3 else 1e-6)
+        x = _reference_block(meta, f"blocks.{number}.", x, rotation, heads, 1e-5 if v3 else 1e-6)
         outputs.append(x)
     return outputs
 
 
-def _reference_block(meta: Mapping[str, Tensor], block: str, x: Tensor, rotation: Tensor | None, eps: float) -> Tensor:
+def _reference_block(
+    meta: Mapping[str, Tensor], block: str, x: Tensor, rotation: Tensor | None, heads: int, eps: float
+) -> Tensor:
     def linear(name: str, value: Tensor) -> Tensor:
         return functional.linear(value, meta[f"{block}{name}.weight"], meta[f"{block}{name}.bias"])
 
     def norm(name: str, value: Tensor) -> Tensor:
         return functional.layer_norm(value, (WIDTH,), meta[f"{block}{name}.weight"], meta[f"{block}{name}.bias"], eps)
 
-    query, key, value = linear("attn.qkv", norm("norm1", x)).chunk(3, -1)
-    if rotation is not None:
-        query, key = _rotate(query, rotation), _rotate(key, rotation)
-    attention = (query @ key.transpose(1, 2) / math.sqrt(WIDTH)).softmax(-1) @ value
-    x = x + meta[f"{block}ls1.gamma"] * linear("attn.proj", attention)
+    attended = []
+    projections = linear("attn.qkv", norm("norm1", x)).chunk(3, -1)
+    for query, key, value in zip(*(projection.chunk(heads, -1) for projection in projections), strict=True):
+        turned = (query, key) if rotation is None else (_rotate(query, rotation), _rotate(key, rotation))
+        scores = turned[0] @ turned[1].transpose(1, 2) / math.sqrt(WIDTH // heads)
+        attended.append(scores.softmax(-1) @ value)
+    x = x + meta[f"{block}ls1.gamma"] * linear("attn.proj", torch.cat(attended, -1))
     inner = norm("norm2", x)
     if f"{block}mlp.w12.weight" in meta:
         gate, up = linear("mlp.w12", inner).chunk(2, -1)

@@ -6,7 +6,9 @@ import sys
 import time
 from pathlib import Path
 
+import httpx2
 import pytest
+from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
 from dinotune.backbones import hub
 from dinotune.errors import WeightsError
@@ -68,6 +70,46 @@ def test_refusals_are_told_apart(error: str, reason: str, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", refuse)
     with pytest.raises(WeightsError, match=reason):
+        hub.fetch_snapshot(GATED)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "reason"),
+    [
+        (404, {"X-Error-Code": "EntryNotFound"}, r"the hub knows it, but it holds no config\.json"),
+        (
+            401,
+            {"X-Error-Message": "Invalid credentials in Authorization header"},
+            "the hub does not accept your token; log in",
+        ),
+        (
+            403,
+            {"X-Error-Message": "Forbidden for a reason"},
+            r"the hub refuses \(403 Forbidden: Forbidden for a reason",
+        ),
+        (503, {}, r"the hub refuses \(.*503"),
+    ],
+)
+def test_answers_of_the_hub_are_not_taken_for_no_network(
+    status: int, headers: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(url: str, **_: object) -> None:
+        request = httpx2.Request("HEAD", url)
+        hf_raise_for_status(httpx2.Response(status, headers=headers, request=request))
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", answer)
+    with pytest.raises(WeightsError, match=f"cannot get {GATED}: {reason}"):
+        hub.fetch_snapshot(GATED)
+
+
+@pytest.mark.parametrize("error", [httpx2.ReadError("the line went dead"), OSError("the disk is full")])
+def test_a_download_that_dies_ends_in_help(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *_, **__: None)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", die)
+    with pytest.raises(WeightsError, match=f"cannot get {GATED}: {error}"):
         hub.fetch_snapshot(GATED)
 
 

@@ -1,6 +1,7 @@
 """Parity of DINOv2 and DINOv3 with transformers and with a forward pass written from the papers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,11 +53,12 @@ def test_every_tap_equals_the_reference_where_leaving_parts_out_would_not(family
     meta, pixels = meta_state(model, family), normalised(images(family), backbone)
     features = backbone(images(family))
 
-    def reference(**left_out: bool) -> list[Tensor]:
-        raw = reference_blocks(meta, pixels, PATCH[family], **left_out)
+    def reference(**changed: Any) -> list[Tensor]:
+        raw = reference_blocks(meta, pixels, PATCH[family], **changed)
         return [reference_norm(meta, x) for x in raw]
 
     assert difference(sequences(features), reference(positions=False)) > 1000 * TOLERANCE
+    assert difference(sequences(features), reference(heads=1)) > 1000 * TOLERANCE
     if backbone.prefix_tokens > 1:
         assert difference(sequences(features), reference(registers=False)) > 1000 * TOLERANCE
     assert difference(sequences(features), reference()) < TOLERANCE

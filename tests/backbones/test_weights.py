@@ -78,9 +78,8 @@ def test_timms_plain_dinov3_has_no_biases(tmp_path: Path) -> None:
     assert torch.allclose(features(folder, "dinov3")[0], wanted[0], atol=1e-5)
 
 
-def test_shards_are_read_by_their_index(tmp_path: Path) -> None:
-    folder = write_snapshot(oracle("dinov3"), tmp_path / "snapshot")
-    whole = features(folder, "dinov3")[0]
+def split_in_shards(folder: Path) -> list[str]:
+    """Two files and their index instead of one file; returns their names."""
     state = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     names = sorted(state)
@@ -89,6 +88,13 @@ def test_shards_are_read_by_their_index(tmp_path: Path) -> None:
         save_file({name: state[name] for name in part}, folder / file)
     index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return list(shards)
+
+
+def test_shards_are_read_by_their_index(tmp_path: Path) -> None:
+    folder = write_snapshot(oracle("dinov3"), tmp_path / "snapshot")
+    whole = features(folder, "dinov3")[0]
+    shards = split_in_shards(folder)
     backbone, report = build_backbone(config.Backbone(id=str(folder)))
     assert torch.equal(backbone(images("dinov3")).maps[0], whole)
     hashes = sorted(hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in shards)
@@ -137,8 +143,8 @@ def test_a_missing_block_stops_although_the_rest_fits(tmp_path: Path) -> None:
 def test_another_size_is_named(tmp_path: Path) -> None:
     folder = write_snapshot(oracle("dinov3"), tmp_path)
     text = (folder / "config.json").read_text()
-    (folder / "config.json").write_text(text.replace('"intermediate_size": 96', '"intermediate_size": 128'))
-    with pytest.raises(WeightsError, match=r"up_proj\.weight \[96, 64\] instead of \[128, 64\]"):
+    (folder / "config.json").write_text(text.replace('"intermediate_size": 96', '"intermediate_size": 160'))
+    with pytest.raises(WeightsError, match=r"up_proj\.weight \[96, 128\] instead of \[160, 128\]"):
         load(folder)
 
 
@@ -213,14 +219,28 @@ def test_dinotune_weights_comes_before_hub_and_cache(monkeypatch: pytest.MonkeyP
         locate("facebook/dinov2-base")
 
 
-def test_the_hub_cache_is_used_offline(tmp_path: Path) -> None:
+def cached(tmp_path: Path) -> Path:
     snapshot = tmp_path / "hub" / "models--facebook--dinov2-small" / "snapshots" / "abc"
     (snapshot.parents[1] / "refs").mkdir(parents=True)
     (snapshot.parents[1] / "refs" / "main").write_text("abc")
-    write_snapshot(oracle("dinov2"), snapshot)
+    return write_snapshot(oracle("dinov2"), snapshot)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_an_interrupted_download_of_shards_is_taken_up_again(tmp_path: Path, lost: int) -> None:
+    snapshot = cached(tmp_path)
+    shards = split_in_shards(snapshot)
+    assert locate("facebook/dinov2-small").found == "hub cache"
+    (snapshot / shards[lost]).unlink()
+    with pytest.raises(WeightsError, match=r"cannot get facebook/dinov2-small: no hub in this test"):
+        locate("facebook/dinov2-small")
+
+
+def test_the_hub_cache_is_used_offline(tmp_path: Path) -> None:
+    snapshot = cached(tmp_path)
     assert locate("facebook/dinov2-small").found == "hub cache"
     backbone, report = build_backbone(config.Backbone(id="facebook/dinov2-small"))
-    assert backbone.width == 64
+    assert backbone.width == 128
     assert "(hub cache)" in report.describe()
     (snapshot / "model.safetensors").unlink()  # an interrupted download
     with pytest.raises(WeightsError, match="cannot get facebook/dinov2-small"):
@@ -235,6 +255,9 @@ def test_the_hub_cache_is_used_offline(tmp_path: Path) -> None:
         ("dinov3.pth", "dinov3.pth does not exist"),
         ("weights/my/model.safetensors", "does not exist"),
         ("dinov2-smal", 'did you mean "facebook/dinov2-small"'),
+        ("facebook/dinov2--small", '"facebook/dinov2--small" is neither a hub id'),
+        ("foo/bar.git", '"foo/bar.git" is neither a hub id'),
+        ("x/-y", '"x/-y" is neither a hub id'),
         ("nonsense", 'use an id such as "facebook/dinov2-with-registers-small"'),
     ],
 )
@@ -269,6 +292,21 @@ def test_other_models_are_refused(content: dict[str, object], message: str, tmp_
     (folder / "config.json").write_text(json.dumps(content))
     with pytest.raises(WeightsError, match=message):
         load(folder)
+
+
+@pytest.mark.parametrize(("tag", "name", "taken"), [
+    ("dinov3_lvd1689m", "plain", True), ("in12k_ft_in1k", "plain", False), ("", "plain", False), ("", "dinov3", True),
+])  # fmt: skip
+def test_a_convnext_must_say_that_it_is_dinov3s(tag: str, name: str, taken: bool, tmp_path: Path) -> None:
+    folder = write_timm_snapshot(oracle("convnext"), "convnext", tmp_path / name)
+    content = json.loads((folder / "config.json").read_text())
+    content["pretrained_cfg"]["tag"] = tag
+    (folder / "config.json").write_text(json.dumps(content))
+    if taken:
+        assert load(folder).width == 64
+    else:
+        with pytest.raises(WeightsError, match=r"convnext_tiny .* is not DINOv3's.* use timm/convnext_tiny.dinov3_lvd"):
+            load(folder)
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
@@ -312,5 +350,5 @@ def test_loaded_weights_share_no_memory(family: str, tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path) -> None:
     torch.save(meta_state(oracle("dinov2"), "dinov2"), tmp_path / "dinov2_vits14_pretrain.pth")
-    with pytest.raises(WeightsError, match=r"the name means facebook/dinov2-small .* but the tensors have \(64, 3\)"):
+    with pytest.raises(WeightsError, match=r"the name means facebook/dinov2-small .* but the tensors have \(128, 3\)"):
         load(tmp_path / "dinov2_vits14_pretrain.pth")

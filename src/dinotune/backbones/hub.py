@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from dinotune.backbones.snapshots import INDEX_FILE, SNAPSHOT_FILES, WEIGHTS_FILE
+from dinotune.backbones.snapshots import SNAPSHOT_FILES, weight_files
 from dinotune.backbones.variants import find_variant
 from dinotune.errors import WeightsError
 
@@ -17,20 +17,31 @@ PATIENCE = 8.0
 """Seconds in all until the hub counts as out of reach (a resolver without network ignores time-outs)."""
 
 
-def cached_snapshot(id_: str) -> Path | None:
-    """Folder of a complete snapshot in the local hub cache."""
-    from huggingface_hub import try_to_load_from_cache
+def is_hub_id(id_: str) -> bool:
+    """Whether a text can be the id of a repository on the hub (`owner/name`)."""
     from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
-        config = try_to_load_from_cache(id_, "config.json")
+        validate_repo_id(id_)
     except HFValidationError:
-        return None
+        return False
+    return id_.count("/") == 1
+
+
+def cached_snapshot(id_: str) -> Path | None:
+    """Folder of a complete snapshot (every shard is there) in the local hub cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(id_, "config.json") if is_hub_id(id_) else None
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    complete = (folder / WEIGHTS_FILE).exists() or (folder / INDEX_FILE).exists()
-    return folder if complete else None
+    try:
+        weight_files(folder)
+    except WeightsError:  # an interrupted download; the hub completes it
+        return None
+    return folder
 
 
 def fetch_snapshot(id_: str) -> Path:
@@ -41,21 +52,27 @@ def fetch_snapshot(id_: str) -> Path:
             or does not know the id.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # also of a download that dies
 
     refusal = _refusal(id_)
     if refusal:
         raise WeightsError(_help(id_, refusal))
     try:
         return Path(snapshot_download(id_, allow_patterns=list(SNAPSHOT_FILES), etag_timeout=TIMEOUT))
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise WeightsError(_help(id_, _first_line(error))) from None
 
 
 def _refusal(id_: str) -> str | None:
     """Why the hub would not give this id, or none."""
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
-    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
 
     url = hf_hub_url(id_, "config.json")
     error = _within(PATIENCE, lambda: get_hf_file_metadata(url, token=get_token(), timeout=TIMEOUT))
@@ -63,15 +80,22 @@ def _refusal(id_: str) -> str | None:
         case None:
             return None
         case OfflineModeIsEnabled():
-            return "HF_HUB_OFFLINE is set"
+            reason = "HF_HUB_OFFLINE is set"
         case GatedRepoError():
-            return "its licence has not been accepted with your token"
+            reason = "its licence has not been accepted with your token"
         case RepositoryNotFoundError():
-            return "the hub does not know it, or it is private or gated and you are not logged in"
+            reason = "the hub does not know it, or it is private or gated and you are not logged in"
+        case EntryNotFoundError():
+            reason = "the hub knows it, but it holds no config.json, so it is no snapshot of a DINO backbone"
+        case HfHubHTTPError(response=response) if response.status_code == 401:
+            reason = "the hub does not accept your token; log in anew, or remove HF_TOKEN from the environment"
+        case HfHubHTTPError():
+            reason = f"the hub refuses ({_first_line(error)})"
         case TimeoutError():
-            return f"the hub gave no answer within {PATIENCE:g} s"
+            reason = f"the hub gave no answer within {PATIENCE:g} s"
         case _:
-            return f"the hub is out of reach ({_first_line(error)})"
+            reason = f"the hub is out of reach ({_first_line(error)})"
+    return reason
 
 
 def _within(seconds: float, action: Callable[[], object]) -> Exception | None:

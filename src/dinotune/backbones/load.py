@@ -2,6 +2,8 @@
 
 from typing import Any, assert_never
 
+from pydantic import ValidationError
+
 from dinotune import config
 from dinotune.backbones.base import Backbone, WeightsIdentity
 from dinotune.backbones.convnext import ConvNextBackbone
@@ -9,6 +11,8 @@ from dinotune.backbones.shapes import ConvNextShape, VitShape
 from dinotune.backbones.tiny import draw_encoder
 from dinotune.backbones.vit import VitBackbone
 from dinotune.backbones.weights import LoadReport, load_encoder
+from dinotune.config.problems import explain
+from dinotune.errors import SettingsError
 
 
 def build_backbone(settings: config.Backbone, *, seed: int = 0) -> tuple[Backbone, LoadReport]:
@@ -47,7 +51,16 @@ def load_backbone(id_: str, *, seed: int = 0, **settings: Any) -> Backbone:
 
     Returns:
         ``backbone(images) -> Features`` for RGB floats in [0, 1], ``[batch, 3, height, width]``.
+
+    Raises:
+        WeightsError: weights cannot be found, reached or loaded completely.
+        SettingsError: unknown or wrong settings, and what this backbone cannot have.
     """
-    backbone, report = build_backbone(config.Backbone(id=id_, **settings), seed=seed)
+    tree = {"backbone": {"id": id_, **settings}}
+    try:
+        experiment = config.Experiment.model_validate(tree)
+    except ValidationError as error:
+        raise SettingsError("\n".join(explain(error, tree, lambda _: ""))) from error
+    backbone, report = build_backbone(experiment.backbone, seed=seed)
     print(report.describe())
     return backbone

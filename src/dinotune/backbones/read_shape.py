@@ -24,8 +24,14 @@ def config_says_rotary(config: Mapping[str, Any]) -> bool | None:
     return config.get("model_type") == "dinov3_vit" or "_dinov3" in str(config.get("architecture"))
 
 
-def shape_from_config(config: Mapping[str, Any], named: NamedWeights, where: str) -> Shape:
+def shape_from_config(config: Mapping[str, Any], named: NamedWeights, where: str, id_: str = "") -> Shape:
     """Shape that config.json states; only the grid of stored positions is read from the weights.
+
+    Args:
+        config: Content of config.json.
+        named: The weights under timm's names.
+        where: Path of config.json, for messages.
+        id_: Id of the weights; may say that a ConvNeXt is DINOv3's where timm's tag does not.
 
     Raises:
         WeightsError: no DINO model, or a key of the shape is missing.
@@ -37,7 +43,7 @@ def shape_from_config(config: Mapping[str, Any], named: NamedWeights, where: str
         )
     try:
         if "architecture" in config:
-            return _from_timm(config, named, where)
+            return _from_timm(config, named, where, id_)
         match config.get("model_type"):
             case "dinov2" | "dinov2_with_registers":
                 return _dinov2(config, named)
@@ -90,8 +96,14 @@ def _dinov3(config: Mapping[str, Any]) -> VitShape:
     )
 
 
-def _from_timm(config: Mapping[str, Any], named: NamedWeights, where: str) -> Shape:
+def _from_timm(config: Mapping[str, Any], named: NamedWeights, where: str, id_: str) -> Shape:
     variant = find_architecture(config["architecture"])
+    tag = str((config.get("pretrained_cfg") or config).get("tag", ""))
+    if variant is not None and variant.family == "convnext" and "dinov3" not in tag + id_:
+        raise WeightsError(
+            f'{where}: this {config["architecture"]} (tag "{tag}") is not DINOv3\'s, but the same architecture with '
+            f"other weights; use {variant.timm_id}, or set pretrained_cfg.tag to one that says dinov3"
+        )
     if variant is None:
         known = ", ".join(sorted({variant.architecture for variant in VARIANTS}))
         raise WeightsError(f'{where}: architecture "{config["architecture"]}" is no DINO backbone; known are {known}')

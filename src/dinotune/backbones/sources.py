@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dinotune.backbones.hub import cached_snapshot, fetch_snapshot
+from dinotune.backbones.hub import cached_snapshot, fetch_snapshot, is_hub_id
 from dinotune.backbones.variants import TINY_IDS, VARIANTS, find_variant
 from dinotune.errors import WeightsError
 
@@ -38,7 +38,7 @@ def locate(id_: str) -> Source:
     local = locate_locally(id_)
     if local is not None:
         return local
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", id_):
+    if not is_hub_id(id_):
         raise WeightsError(_unknown(id_))
     return Source(fetch_snapshot(id_), "hub")
 

@@ -42,8 +42,6 @@ class Variant:
     """Channels per stage (ConvNeXt)."""
     depths: tuple[int, ...] = ()
     """Blocks per stage (ConvNeXt)."""
-    satellite: bool = False
-    """Trained on satellite pictures, with their own mean and standard deviation."""
 
     @property
     def gated(self) -> bool:
@@ -113,7 +111,6 @@ def _dinov3() -> list[Variant]:
             registers=4,
             mlp_hidden=hidden,
             gated_mlp=gated_mlp,
-            satellite=data == "sat493m",
         )
         for name, timm_name, width, depth, heads, hidden, gated_mlp, parameters, data in rows
     ]

@@ -78,7 +78,7 @@ def load_encoder(id_: str) -> LoadedEncoder:
     state = {name: tensor for file in files for name, tensor in read_tensors(file).items()}
     named = to_timm_names(state, config_says_rotary(config))
     shape = (
-        shape_from_config(config, named, str(folder / "config.json"))
+        shape_from_config(config, named, str(folder / "config.json"), id_)
         if folder
         else shape_from_tensors(named, source.path.name, str(source.path))
     )
