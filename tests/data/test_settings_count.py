@@ -1,0 +1,100 @@
+"""No setting of the data is read and ignored: each changes records, network sizes or what the network sees."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dinotune import config
+from dinotune.config.loading import load_experiment
+from dinotune.config.reference import settings_reference
+from dinotune.data.buckets import network_size
+from dinotune.data.loader import training_loader, worker_count
+from dinotune.data.sampler import TrainBatchSampler
+from dinotune.data.splits import read_records
+from dinotune.data.transforms import draw_view
+from tests.data.small_sets import drawn_records, write_coco_set, write_voc_set
+
+IN_TRAINING = {"data.augmentation.photometric", "data.max_corrupt"}
+"""The training acts on these, so its tests must show it."""
+
+
+@pytest.fixture
+def _two_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`there` in COCO's format, `both` in both formats, and `other` pictures and annotations beside them."""
+    monkeypatch.chdir(tmp_path)
+    for split in ("train2017", "val2017", "test2017"):
+        write_coco_set(Path("there"), split=split, folder="images")
+    write_coco_set(Path("other"), split="other", folder=".", categories=[{"id": 90, "name": "cup"}], annotations=[])
+    write_voc_set(Path("both"), {str(i): [("cat", (1, 1, 5, 5))] for i in range(8)}, {"train": "01234567"})
+    write_coco_set(Path("both"))
+
+
+def records_of(split: str) -> Callable[[config.Data], Any]:
+    def fingerprint(data: config.Data) -> Any:
+        records = read_records(data, split, seed=0)
+        return records.fingerprint(), records.paths.tolist()
+
+    return fingerprint
+
+
+def size(data: config.Data) -> tuple[int, int]:
+    return network_size((480, 640), data, 16)
+
+
+def views(data: config.Data) -> list[Any]:
+    generator = np.random.default_rng(0)
+    return [draw_view((480, 640), (240, 320), data.augmentation, generator) for _ in range(20)]
+
+
+def sizes_drawn(data: config.Data) -> set[tuple[int, int]]:
+    records = drawn_records(Path(), [(40, 60)] * 20)
+    batches = TrainBatchSampler(records, data, batch_size=1, multiple=8, seed=0)
+    return {(draw.height, draw.width) for batch in batches for draw in batch}
+
+
+def boxes_kept(data: config.Data) -> int:
+    records = drawn_records(Path(), [(40, 60)] * 20)
+    loader = training_loader(records, data, batch_size=1, multiple=8, seed=0, device_type="cpu")
+    return sum(len(boxes) for batch in loader for boxes in batch.targets.boxes)
+
+
+CROPS = ("data.augmentation.crop=1", "data.augmentation.crop_min_side=0.3", "data.size=32", "data.workers=0")
+EFFECTS: dict[str, tuple[tuple[str, ...], str, Callable[[config.Data], Any]]] = {
+    "data.root": (("data=there", "data.format=coco"), "both", records_of("train")),
+    "data.format": (("data=both", "data.format=coco"), "voc", records_of("train")),
+    **{
+        f"data.{split}.{key}": (("data=there",), value, records_of(split))
+        for split in ("train", "val", "test")
+        for key, value in (("images", "other"), ("annotations", "other/annotations/instances_other.json"), ("limit", "1"))
+    },
+    "data.validation_share": (("data=both", "data.format=voc"), "0.5", records_of("val")),
+    "data.resize": ((), "square", size),
+    "data.size": ((), "320", size),
+    "data.max_size": ((), "320", size),
+    "data.augmentation.flip": ((), "0", views),
+    "data.augmentation.scale_jitter": ((), "[1, 1]", sizes_drawn),
+    "data.augmentation.crop": ((), "0", views),
+    "data.augmentation.crop_min_side": ((), "0.9", views),
+    "data.augmentation.min_visible": (CROPS, "0.95", boxes_kept),
+    "data.workers": ((), "3", worker_count),
+}  # fmt: skip
+
+
+def test_no_setting_is_forgotten() -> None:
+    assert set(EFFECTS) | IN_TRAINING == {row.key for row in settings_reference() if row.key.startswith("data.")}
+
+
+@pytest.mark.usefixtures("_two_sets")
+@pytest.mark.parametrize("key", EFFECTS)
+def test_the_setting_changes_what_is_read_or_seen(key: str) -> None:
+    context, value, observe = EFFECTS[key]
+
+    def observed(*more: str) -> Any:
+        return observe(load_experiment(config.Experiment(), (), [*context, *more], {}).experiment.data)
+
+    before = observed()
+    assert before == observed(), "what is observed is the same twice"
+    assert observed(f"{key}={value}") != before
