@@ -14,6 +14,8 @@ import torch
 from dinotune import cli, config
 from dinotune.checkpoints import Description, read_checkpoint
 from dinotune.config.loading import load_experiment
+from dinotune.data.sampler import TrainBatchSampler
+from dinotune.data.splits import read_records
 from dinotune.training.keeper import RunKeeper
 from dinotune.training.progress import Progress
 
@@ -34,6 +36,14 @@ processes.set_forkserver_preload(["dinotune.api", "dinotune.cli", "dinotune.trai
 def changed(experiment: config.Experiment, *overrides: str) -> config.Experiment:
     """The experiment with ``key=value`` changes."""
     return load_experiment(experiment, overrides=overrides, environ={}).experiment
+
+
+def batch_sizes(experiment: config.Experiment) -> list[int]:
+    """Pictures in each batch of the first epoch; some batches of a shape are not full."""
+    records = read_records(experiment.data, "train", seed=experiment.seed)
+    batch_size = experiment.training.batch_size
+    sampler = TrainBatchSampler(records, experiment.data, batch_size=batch_size, multiple=16, seed=experiment.seed)
+    return [len(draws) for draws in sampler]
 
 
 def end_at(moment: str, count: int, number: int) -> None:
@@ -95,7 +105,7 @@ def assert_same_runs(first: Path, second: Path) -> None:
     moments = [state["optimizer_states"][0]["state"] for state in states]
     assert moments[0].keys() == moments[1].keys()
     assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[0])
-    for name in ("metrics.json", "evaluations/val-best_AP/predictions.json"):
+    for name in ("metrics.json", "evaluations/data-val-best_AP/predictions.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 

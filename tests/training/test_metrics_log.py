@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dinotune import api, config
 from dinotune.training.metrics_log import MetricsLog
-from tests.training.small_runs import assert_same_runs
+from tests.training.small_runs import assert_same_runs, batch_sizes
 
 LOSSES = {"loss_objectness", "loss_rpn_box", "loss_class", "loss_box", "loss"}
 
@@ -39,15 +39,8 @@ def test_a_line_per_step_and_epoch(finished_run: Path) -> None:
 
 def test_epoch_means_are_over_pictures(finished_run: Path, small_experiment: config.Experiment) -> None:
     """18 pictures in 2 shapes make batches of 4 and smaller ones, which count less."""
-    from dinotune.data.loader import training_loader
-    from dinotune.data.splits import read_records
-
-    records = read_records(small_experiment.data, "train", seed=0)
-    loader = training_loader(
-        records, small_experiment.data, batch_size=4, multiple=16, seed=small_experiment.seed, device_type="cpu"
-    )
-    sizes = [len(draws) for draws in loader.batch_sampler or ()]
-    assert sorted(set(sizes)) != [4]
+    sizes = batch_sizes(small_experiment)
+    assert set(sizes) > {4}
     lines = lines_of(finished_run)[:7]
     for name in LOSSES:
         mean = sum(line[name] * size for line, size in zip(lines, sizes, strict=False)) / 18
@@ -86,10 +79,10 @@ def test_the_log_names_everything(finished_run: Path) -> None:
         "backbone tiny-dinov3: random weights, seed 0",
         "epoch 1/2  train ",
         "epoch 2/2  train ",
-        "best AP and loss",
+        "best loss and AP",
     ):
         assert part in log, part
-    environment = json.loads((finished_run / "environment.json").read_text())
+    (environment,) = json.loads((finished_run / "environment.json").read_text())
     assert environment["packages"]["torch"]
     assert (environment["device"], environment["precision"]) == ("cpu", "fp32")
 
@@ -99,7 +92,7 @@ def test_metrics_json_is_the_best_evaluation(finished_run: Path) -> None:
     epochs = [line for line in lines_of(finished_run) if line["kind"] == "epoch"]
     best = max(epochs, key=lambda line: line["AP"])
     assert (metrics["AP"], metrics["epoch"]) == (best["AP"], best["epoch"])
-    evaluation = json.loads((finished_run / "evaluations" / "val-best_AP" / "metrics.json").read_text())
+    evaluation = json.loads((finished_run / "evaluations" / "data-val-best_AP" / "metrics.json").read_text())
     assert metrics == {"epoch": best["epoch"], **evaluation}
     assert metrics.keys() >= {"per_class", "losses", "images", "unreadable"}
 

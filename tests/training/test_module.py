@@ -68,7 +68,8 @@ def test_each_way_of_training_learns(small_experiment: config.Experiment, tmp_pa
     losses = [line["loss"] for line in metrics(run) if line["kind"] == "step"]
     assert losses[-1] < losses[0] - 0.1
     assert len(moved(initial(run), read_checkpoint(run / "checkpoints" / "last.ckpt")[0])) > 50
-    assert json.loads((run / "environment.json").read_text())["precision"] in ("fp32", "bf16")
+    (environment,) = json.loads((run / "environment.json").read_text())
+    assert environment["precision"] == ("bf16" if "training.precision=bf16" in overrides else "fp32")
 
 
 def test_fp16_needs_a_gpu(small_experiment: config.Experiment, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from dinotune import config
 from dinotune.data.batches import Batch
@@ -126,14 +127,23 @@ def evaluation_loader(
 def outlive_one_signal(_: int) -> None:
     """Let a worker ignore the first Ctrl-C or SIGTERM: sent to a whole process group, it is the trainer's to act on.
 
-    The second one ends the worker, so that its parent can still put an end to it.
+    The next one of either kind ends the worker, so that its parent can still put an end to it.
     """
 
-    def ignore_once(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    def ignore_once(_: int, __: FrameType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ignore_once)
+
+
+def end_workers(loader: DataLoader[Any]) -> None:
+    """End the processes that a loader keeps between passes; a process that ends with them still there waits for them."""
+    # Torch has no public name for either.
+    if isinstance(loader._iterator, _MultiProcessingDataLoaderIter):
+        loader._iterator._shutdown_workers()
+        loader._iterator = None
 
 
 def worker_count(data: config.Data) -> int:

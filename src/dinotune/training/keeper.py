@@ -42,8 +42,9 @@ class RunKeeper(pl.Callback):
         self.progress = progress
         self.stop = stop
         self.trouble: DinotuneError | None = None
-        self.window: tuple[str, ...] = ()  # pictures since the weights last changed
         """Why training must end; raised after the next optimiser step, where a checkpoint can stand."""
+        self.window: tuple[str, ...] = ()
+        """Pictures since the weights last changed."""
         self.said: set[str] = set()
         """Remarks on evaluations, which would come again each epoch."""
         self.step_started = self.epoch_started = time.perf_counter()

@@ -9,11 +9,12 @@ from typing import Literal
 
 import lightning.pytorch as pl
 import torch
+from torch.utils.data import DataLoader
 
 from dinotune.checkpoints import Description, check_backbone, read_resume_file
 from dinotune.config.loading import dump_experiment
 from dinotune.data.batches import Batch
-from dinotune.data.loader import evaluation_loader, training_loader
+from dinotune.data.loader import end_workers, evaluation_loader, training_loader
 from dinotune.device import Precision, memory_explained
 from dinotune.errors import DataError, DinotuneError, SettingsError
 from dinotune.evaluation import Evaluation, evaluate_model
@@ -50,8 +51,12 @@ def train_run(preparation: Preparation, folder: Path, *, resume: bool = False) -
         resumed = _restore_state(module, folder, progress) if resume else None
         write_environment(folder, preparation.device, preparation.precision)
         log = MetricsLog(folder, keep_lines=module.state.metrics_lines, step=resumed or 0)
-        keeper = RunKeeper(folder, module, _evaluator(preparation), log, progress, stop)
-        _fit(module, keeper, preparation.device, preparation.precision, resume=resumed is not None)
+        loader = _evaluation_loader(preparation)
+        keeper = RunKeeper(folder, module, _evaluator(preparation, loader), log, progress, stop)
+        try:
+            _fit(module, keeper, preparation.device, preparation.precision, resume=resumed is not None)
+        finally:
+            end_workers(loader)
         progress.say(_closing(folder, module))
 
 
@@ -105,22 +110,25 @@ def _restore_state(module: TrainingModule, folder: Path, progress: Progress) -> 
     return stored.steps
 
 
-def _evaluator(preparation: Preparation) -> Callable[[Callable[[Batch], None]], Evaluation]:
-    """A function that evaluates the model as it is now, calling back before each batch."""
-    evaluation, model = preparation.experiment.evaluation, preparation.model
-    loader = evaluation_loader(
+def _evaluation_loader(preparation: Preparation) -> DataLoader[Batch]:
+    experiment = preparation.experiment
+    return evaluation_loader(
         preparation.measured,
-        preparation.experiment.data,
-        batch_size=evaluation.batch_size or preparation.experiment.training.batch_size,
-        multiple=model.size_multiple,
+        experiment.data,
+        batch_size=experiment.evaluation.batch_size or experiment.training.batch_size,
+        multiple=preparation.model.size_multiple,
         device_type=preparation.device.type,
     )
+
+
+def _evaluator(preparation: Preparation, loader: DataLoader[Batch]) -> Callable[[Callable[[Batch], None]], Evaluation]:
+    """A function that evaluates the model as it is now, calling back before each batch."""
     return lambda on_batch: evaluate_model(
-        model,
+        preparation.model,
         preparation.measured,
         loader,
         precision=preparation.precision,
-        max_detections=evaluation.max_detections,
+        max_detections=preparation.experiment.evaluation.max_detections,
         on_batch=on_batch,
     )
 
