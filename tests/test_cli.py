@@ -1,6 +1,7 @@
 """The command line: what it prints, its exit status, and what it hands to the API."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -58,6 +59,7 @@ def test_train_hands_over_the_checked_experiment(api: FakeApi, tmp_path: Path) -
         "train",
         "coco_faster_rcnn",
         "overfit8",
+        "backbone=tiny-dinov3",
         "seed=3",
         "--out",
         str(tmp_path),
@@ -137,7 +139,7 @@ def test_errors_end_in_their_status(
     api: FakeApi, capsys: pytest.CaptureFixture[str], error: BaseException, status: int, expected: str, traceback: bool
 ) -> None:
     api.error = error
-    assert cli.run(["train", "coco_faster_rcnn"]) == status
+    assert cli.run(["train", "coco_faster_rcnn", "backbone=tiny-dinov3"]) == status
     printed = capsys.readouterr().err
     assert printed.endswith(expected + "\n" if traceback else expected)
     assert ("Traceback" in printed) is traceback
@@ -189,3 +191,17 @@ def test_answers_at_once_and_without_torch(words: list[str]) -> None:
     assert done.returncode == (0 if words == ["--help"] else 2)
     assert done.stdout.endswith("heavy: []\n")
     assert took < 1.5, "seconds of processor time, which other work on the machine hardly changes"
+
+
+def test_weights_out_of_reach_are_said_before_torch_is_loaded() -> None:
+    script = (
+        "import sys; from dinotune import cli; s = cli.run(sys.argv[1:]); print('torch' in sys.modules); sys.exit(s)"
+    )
+    words = ["train", "faster_rcnn", "backbone=facebook/dinov3-vits16-pretrain-lvd1689m"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=False, env=environment
+    )
+    assert (done.returncode, done.stdout) == (1, "False\n")
+    assert "Ways out:" in done.stderr
+    assert "take an ungated model" in done.stderr

@@ -84,7 +84,7 @@ def quickstart(
 ) -> None:
     """Draw a small data set, train a detector on it, evaluate and predict: minutes on a CPU."""
     words = _only_overrides(overrides)
-    load_experiment("quickstart", (), [f"backbone={backbone}", *words] if backbone else words)
+    _find_weights(load_experiment("quickstart", (), [f"backbone={backbone}", *words] if backbone else words))
     from dinotune.quickstart import quickstart as tour
 
     tour(out, backbone, words)
@@ -115,6 +115,7 @@ def train(
             "train: name an experiment, e.g. dinotune train faster_rcnn data=FOLDER; recipes: dinotune list recipes"
         )
     loaded = load_experiment(names[0], names[1:], overrides)
+    _find_weights(loaded)
     from dinotune import api
 
     api.train(loaded.experiment, out=out, overwrite=overwrite, notes=loaded.notes)
@@ -192,6 +193,15 @@ def schema() -> None:
     from dinotune.config.reference import experiment_schema
 
     print(json.dumps(experiment_schema(), indent=2, ensure_ascii=False))
+
+
+def _find_weights(loaded: Loaded) -> None:
+    """Refusals of the hub and mistyped paths are said before torch is loaded."""
+    from dinotune.backbones.sources import locate
+
+    id_ = loaded.experiment.backbone.id
+    if not id_.startswith("tiny-"):
+        locate(id_)
 
 
 def _split(words: Sequence[str] | None) -> tuple[list[str], list[str]]:

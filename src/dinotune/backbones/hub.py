@@ -124,11 +124,12 @@ def _help(id_: str, reason: str) -> str:
     gated = variant is not None and variant.gated and id_ == variant.id
     copy = f" or {variant.timm_id} (timm's ungated copy, {variant.licence})" if variant and gated else ""
     licence = f"accept the licence at https://huggingface.co/{id_} and log in" if gated else "connect to the hub"
-    return (
-        f"backbone.id: cannot get {id_}: {reason}.\n"
-        "Three ways out:\n"
-        f"  1. {licence} (`hf auth login`, or HF_TOKEN in the environment);\n"
-        "  2. use weights on this machine: backbone.id=PATH of a snapshot folder or of Meta's .pth file, or\n"
-        f"     DINOTUNE_WEIGHTS=FOLDER that holds {id_} or {id_.replace('/', '--')};\n"
-        f"  3. take an ungated model: backbone.id=facebook/dinov2-with-registers-small{copy}."
-    )
+    ways = [
+        f"{licence} (`hf auth login`, or HF_TOKEN in the environment)",
+        "use weights on this machine: backbone.id=PATH of a snapshot folder or of Meta's .pth file, or\n"
+        f"     DINOTUNE_WEIGHTS=FOLDER that holds {id_} or {id_.replace('/', '--')}",
+    ]
+    if variant is None or variant.gated:
+        ways.append(f"take an ungated model: backbone.id=facebook/dinov2-with-registers-small{copy}")
+    numbered = ";\n".join(f"  {number}. {way}" for number, way in enumerate(ways, start=1))
+    return f"backbone.id: cannot get {id_}: {reason}.\nWays out:\n{numbered}."

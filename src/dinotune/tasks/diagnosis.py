@@ -17,7 +17,8 @@ from dinotune.tasks.detected_boxes import DetectedBoxes
 
 GOOD = 0.05
 """From this AP on there is nothing to explain."""
-WORTH_NAMING = 0.01
+WORTH_NAMING = 0.05
+"""Chance gives up to .04 on a few pictures."""
 MAX_PICTURES = 300
 """A few hundred pictures show a mistake as well as all."""
 
