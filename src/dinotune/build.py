@@ -20,7 +20,7 @@ def build_head(settings: config.Head, backbone: Backbone, labels: LabelSet) -> H
 
 
 def build_model(experiment: config.Experiment, labels: LabelSet) -> tuple[Model, LoadReport]:
-    """Backbone, adapter and head of an experiment; random weights are drawn from its seed alone.
+    """Backbone and head of an experiment; random weights are drawn from its seed alone.
 
     Raises:
         WeightsError: the backbone's weights cannot be found, reached or loaded completely.
