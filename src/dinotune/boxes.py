@@ -18,3 +18,19 @@ def clip_boxes(boxes: Float[Tensor, "*batch 4"], image_hw: tuple[int, int]) -> F
     height, width = image_hw
     limit = boxes.new_tensor([width, height, width, height])
     return torch.minimum(boxes.clamp(min=0), limit)
+
+
+def generalized_iou(first: Float[Tensor, "*#pairs 4"], second: Float[Tensor, "*#pairs 4"]) -> Float[Tensor, "*pairs"]:
+    """Generalised IoU of xyxy boxes pair by pair, from -1 to 1 (Rezatofighi et al. 2019); leading axes broadcast.
+
+    Boxes without an area have a defined value and gradient.
+    """
+    shared = _area(torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:]))
+    union = _area(first[..., :2], first[..., 2:]) + _area(second[..., :2], second[..., 2:]) - shared
+    hull = _area(torch.minimum(first[..., :2], second[..., :2]), torch.maximum(first[..., 2:], second[..., 2:]))
+    smallest = torch.finfo(union.dtype).eps
+    return shared / union.clamp(min=smallest) - (hull - union) / hull.clamp(min=smallest)
+
+
+def _area(left_top: Tensor, right_bottom: Tensor) -> Tensor:
+    return (right_bottom - left_top).clamp(min=0).prod(dim=-1)

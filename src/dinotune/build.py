@@ -8,6 +8,7 @@ from dinotune.backbones.load import build_backbone
 from dinotune.backbones.weights import LoadReport
 from dinotune.data.records import LabelSet
 from dinotune.heads.base import Head
+from dinotune.heads.detr import DetrHead
 from dinotune.heads.faster_rcnn import FasterRcnnHead
 from dinotune.model import Model
 
@@ -17,6 +18,8 @@ def build_head(settings: config.Head, backbone: Backbone, labels: LabelSet) -> H
     match settings:
         case config.FasterRcnn():
             return FasterRcnnHead(settings, backbone.channels, backbone.strides, len(labels))
+        case config.Detr():
+            return DetrHead(settings, backbone.channels, backbone.strides, len(labels))
 
 
 def build_model(experiment: config.Experiment, labels: LabelSet) -> tuple[Model, LoadReport]:

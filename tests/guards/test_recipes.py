@@ -8,7 +8,7 @@ import pytest
 from dinotune.config.loading import load_experiment
 from dinotune.config.recipes import MODIFIERS, RECIPES, header, names
 
-NUMBER_OF_RECIPES = 7
+NUMBER_OF_RECIPES = 8
 NUMBER_OF_MODIFIERS = 2
 ALL = [(name, folder) for folder in (RECIPES, MODIFIERS) for name in names(folder)]
 

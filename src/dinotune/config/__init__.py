@@ -5,7 +5,7 @@ from dinotune.config.backbone import Backbone, TinyShape, TrainableStage
 from dinotune.config.data import Augmentation, Data, Split
 from dinotune.config.evaluation import Evaluation
 from dinotune.config.experiment import Experiment
-from dinotune.config.head import FasterRcnn, Head
+from dinotune.config.head import CrossEntropy, Detr, FasterRcnn, Focal, Head, QueryHead
 from dinotune.config.training import Adamw, Cosine, Optimizer, Schedule, Sgd, Steps, Training
 
 __all__ = [
@@ -14,13 +14,17 @@ __all__ = [
     "Augmentation",
     "Backbone",
     "Cosine",
+    "CrossEntropy",
     "Data",
+    "Detr",
     "Evaluation",
     "Experiment",
     "FasterRcnn",
+    "Focal",
     "Frozen",
     "Head",
     "Optimizer",
+    "QueryHead",
     "Schedule",
     "Sgd",
     "Split",

@@ -1,11 +1,11 @@
 """Settings of the heads: from features to predictions."""
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dinotune.config.base import Count, FromKindName, NonNegativeFloat, PositiveFloat, Section, Share
+from dinotune.config.base import Count, FromKindName, NonNegativeFloat, PositiveFloat, Section, Share, Switch
 
 
 class FasterRcnn(Section):
@@ -71,4 +71,86 @@ class FasterRcnn(Section):
         return self
 
 
-Head = Annotated[FasterRcnn, FromKindName]
+class CrossEntropy(Section):
+    """Softmax over the classes and "no object", as in DETR."""
+
+    kind: Literal["cross_entropy"] = "cross_entropy"
+    """Name of the class loss."""
+    no_object_weight: PositiveFloat = 0.1
+    """Weight of queries without an object, of which there are many more."""
+    cost_class: NonNegativeFloat = 1.0
+    """Weight of the class probability in the matching."""
+    weight_class: NonNegativeFloat = 1.0
+    """Weight of the class loss."""
+
+
+class Focal(Section):
+    """A sigmoid per class with the focal loss (Lin et al. 2017), as in Deformable DETR."""
+
+    kind: Literal["focal"] = "focal"
+    """Name of the class loss."""
+    alpha: Share = 0.25
+    """Share of the loss that goes to queries with an object."""
+    gamma: NonNegativeFloat = 2.0
+    """How much less a confident and right answer counts."""
+    prior: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Probability of each class before training."""
+    cost_class: NonNegativeFloat = 2.0
+    """Weight of the focal class cost in the matching."""
+    weight_class: NonNegativeFloat = 2.0
+    """Weight of the class loss."""
+
+
+ClassLoss = Annotated[CrossEntropy | Focal, Field(discriminator="kind"), FromKindName]
+
+
+class QueryHead(Section):
+    """What all heads of the DETR family share: queries, each matched to one object or to none."""
+
+    channels: Annotated[int, Field(strict=True, ge=8, multiple_of=4)] = 256
+    """Width of queries and memory."""
+    decoder_layers: Count = 6
+    """Decoder layers."""
+    attention_heads: Count = 8
+    """Heads of each attention; they divide `channels`."""
+    feedforward: Count = 2048
+    """Width of the feed-forward layers."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout in attention and feed-forward layers."""
+    queries: Count = 100
+    """Objects that can be found in one picture."""
+    slots: Count = 100
+    """Detections per picture at the most: the best of all queries and classes."""
+    class_loss: ClassLoss = CrossEntropy()
+    """Class probabilities and their loss."""
+    cost_l1: NonNegativeFloat = 5.0
+    """Weight of the L1 distance of the boxes in the matching."""
+    cost_giou: NonNegativeFloat = 2.0
+    """Weight of the generalised IoU in the matching."""
+    weight_l1: NonNegativeFloat = 5.0
+    """Weight of the L1 loss of the boxes."""
+    weight_giou: NonNegativeFloat = 2.0
+    """Weight of the generalised IoU loss of the boxes."""
+    auxiliary_losses: Switch = True
+    """Let every decoder layer answer and learn by itself, with a matching of its own."""
+
+    @model_validator(mode="after")
+    def _heads_divide_channels(self) -> Self:
+        if self.channels % self.attention_heads:
+            fitting = max(n for n in range(1, self.attention_heads + 1) if self.channels % n == 0)
+            raise ValueError(
+                f"attention_heads: {self.attention_heads} do not divide channels {self.channels}; use {fitting}"
+            )
+        return self
+
+
+class Detr(QueryHead):
+    """DETR (Carion et al. 2020): transformer encoder and decoder on one map, or the decoder alone."""
+
+    kind: Literal["detr"] = "detr"
+    """Name of the head."""
+    encoder_layers: Annotated[int, Field(strict=True, ge=0)] = 6
+    """Encoder layers; 0 lets the queries read the backbone's map directly."""
+
+
+Head = Annotated[FasterRcnn | Detr, Field(discriminator="kind"), FromKindName]

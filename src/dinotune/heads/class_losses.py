@@ -1,0 +1,116 @@
+"""Class probabilities of queries: one object decides activation, matching cost, loss and starting bias.
+
+Loss and decoding cannot disagree about sigmoid or softmax, since neither stands anywhere else.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from dinotune import config
+
+
+class ClassLoss(ABC):
+    """What the class logits of a query mean. All arithmetic is fp32."""
+
+    outputs: int
+    """Logits per query."""
+    starting_bias: float
+    """Bias of the class layer before training."""
+
+    @abstractmethod
+    def scores(self, logits: Float[Tensor, "*queries outputs"]) -> Float[Tensor, "*queries classes"]:
+        """Probability of each class."""
+
+    @abstractmethod
+    def cost(self, logits: Float[Tensor, "*queries outputs"]) -> Float[Tensor, "*queries classes"]:
+        """Weighted cost of matching a query to an object of each class."""
+
+    @abstractmethod
+    def loss(
+        self,
+        logits: Float[Tensor, "layers batch queries outputs"],
+        labels: Int64[Tensor, "layers batch queries"],
+        objects: Float[Tensor, ""],
+    ) -> Float[Tensor, "layers"]:
+        """Weighted loss per layer; label -1 is no object, `objects` is their number in the batch."""
+
+
+class CrossEntropyClasses(ClassLoss):
+    """Softmax over classes and, last, "no object" (Carion et al. 2020, section 3.1)."""
+
+    def __init__(self, settings: config.CrossEntropy, classes: int) -> None:
+        self.settings = settings
+        self.outputs = classes + 1
+        self.starting_bias = 0.0
+
+    def scores(self, logits: Float[Tensor, "*queries outputs"]) -> Float[Tensor, "*queries classes"]:
+        """Softmax, without "no object"."""
+        return logits.float().softmax(dim=-1)[..., :-1]
+
+    def cost(self, logits: Float[Tensor, "*queries outputs"]) -> Float[Tensor, "*queries classes"]:
+        """The negative probability."""
+        return -self.settings.cost_class * self.scores(logits)
+
+    def loss(
+        self,
+        logits: Float[Tensor, "layers batch queries outputs"],
+        labels: Int64[Tensor, "layers batch queries"],
+        objects: Float[Tensor, ""],  # noqa: ARG002
+    ) -> Float[Tensor, "layers"]:
+        """Mean cross-entropy over images and queries, weighted by class."""
+        targets = torch.where(labels < 0, self.outputs - 1, labels)
+        each = F.cross_entropy(logits.float().flatten(0, 2), targets.flatten(), reduction="none").view(targets.shape)
+        weights = torch.where(labels < 0, self.settings.no_object_weight, 1.0)
+        return self.settings.weight_class * (each * weights).sum((1, 2)) / weights.sum((1, 2))
+
+
+class FocalClasses(ClassLoss):
+    """A sigmoid per class with the focal loss (Lin et al. 2017, equation 5)."""
+
+    def __init__(self, settings: config.Focal, classes: int) -> None:
+        self.settings = settings
+        self.outputs = classes
+        self.starting_bias = -math.log((1 - settings.prior) / settings.prior)
+
+    def scores(self, logits: Float[Tensor, "*queries outputs"]) -> Float[Tensor, "*queries classes"]:
+        """Sigmoid."""
+        return logits.float().sigmoid()
+
+    def cost(self, logits: Float[Tensor, "*queries outputs"]) -> Float[Tensor, "*queries classes"]:
+        """What the focal loss would rise by if this class were wrong instead of right (Zhu et al. 2021)."""
+        positive, negative = self._sides(logits)
+        return self.settings.cost_class * (positive - negative)
+
+    def loss(
+        self,
+        logits: Float[Tensor, "layers batch queries outputs"],
+        labels: Int64[Tensor, "layers batch queries"],
+        objects: Float[Tensor, ""],
+    ) -> Float[Tensor, "layers"]:
+        """Sum over images, queries and classes per object."""
+        positive, negative = self._sides(logits)
+        # One-hot with a column for -1, which is cut off.
+        right = F.one_hot(labels % (self.outputs + 1), self.outputs + 1)[..., :-1].bool()
+        return self.settings.weight_class * torch.where(right, positive, negative).sum((1, 2, 3)) / objects
+
+    def _sides(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Focal loss of each class if it is right, and if it is wrong; by logsigmoid, which does not overflow."""
+        logits, alpha, gamma = logits.float(), self.settings.alpha, self.settings.gamma
+        probability = logits.sigmoid()
+        positive = -alpha * (1 - probability) ** gamma * F.logsigmoid(logits)
+        negative = -(1 - alpha) * probability**gamma * F.logsigmoid(-logits)
+        return positive, negative
+
+
+def build_class_loss(settings: config.CrossEntropy | config.Focal, classes: int) -> ClassLoss:
+    """The object that `head.class_loss.kind` names."""
+    match settings:
+        case config.CrossEntropy():
+            return CrossEntropyClasses(settings, classes)
+        case config.Focal():
+            return FocalClasses(settings, classes)

@@ -1,0 +1,73 @@
+"""Transformer layers of DETR (Carion et al. 2020, figure 10): normed after each part, positions added at every layer."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dinotune import config
+
+Tokens = Float[Tensor, "batch tokens channels"]
+
+
+class Attention(nn.Module):
+    """Multi-head attention with residual and norm; positions go into queries and keys, never into values."""
+
+    def __init__(self, settings: config.QueryHead) -> None:
+        super().__init__()
+        self.attend = nn.MultiheadAttention(
+            settings.channels, settings.attention_heads, settings.dropout, batch_first=True
+        )
+        self.dropout = nn.Dropout(settings.dropout)
+        self.norm = nn.LayerNorm(settings.channels)
+
+    def forward(self, tokens: Tokens, positions: Tensor, memory: Tensor, memory_positions: Tensor) -> Tokens:
+        answer, _ = self.attend(tokens + positions, memory + memory_positions, memory, need_weights=False)
+        normed: Tensor = self.norm(tokens + self.dropout(answer))
+        return normed
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with residual and norm."""
+
+    def __init__(self, settings: config.QueryHead) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(settings.channels, settings.feedforward),
+            nn.ReLU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.feedforward, settings.channels),
+            nn.Dropout(settings.dropout),
+        )
+        self.norm = nn.LayerNorm(settings.channels)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        normed: Tensor = self.norm(tokens + self.layers(tokens))
+        return normed
+
+
+class EncoderLayer(nn.Module):
+    """The cells of the map look at each other."""
+
+    def __init__(self, settings: config.QueryHead) -> None:
+        super().__init__()
+        self.attention = Attention(settings)
+        self.feedforward = FeedForward(settings)
+
+    def forward(self, tokens: Tokens, positions: Tensor) -> Tokens:
+        answer: Tensor = self.feedforward(self.attention(tokens, positions, tokens, positions))
+        return answer
+
+
+class DecoderLayer(nn.Module):
+    """The queries look at each other, then at the map."""
+
+    def __init__(self, settings: config.QueryHead) -> None:
+        super().__init__()
+        self.self_attention = Attention(settings)
+        self.cross_attention = Attention(settings)
+        self.feedforward = FeedForward(settings)
+
+    def forward(self, queries: Tokens, positions: Tensor, memory: Tensor, memory_positions: Tensor) -> Tokens:
+        queries = self.self_attention(queries, positions, queries, positions)
+        queries = self.cross_attention(queries, positions, memory, memory_positions)
+        answer: Tensor = self.feedforward(queries)
+        return answer
