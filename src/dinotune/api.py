@@ -33,7 +33,7 @@ CHANGEABLE_ON_RESUME = (
     "data.train.images",
     "data.train.annotations",
     "data.workers",
-    "data.max_corrupt",
+    "data.max_skipped",
     "training.epochs",
     "training.validate_every",
     "training.checkpoint_every",

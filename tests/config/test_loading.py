@@ -129,7 +129,7 @@ SENTENCES = [
         "training.epochs=2024-13-45",
         "training.epochs: 2024-13-45 is no YAML; quote it: training.epochs='\"2024-13-45\"'",
     ),
-    ("data.max_corrupt=-4", "data.max_corrupt: -4 is wrong; give integer >= 0"),
+    ("data.max_skipped=-4", "data.max_skipped: -4 is wrong; give integer >= 0"),
     (
         "training.optimizer.betas=[2, -3]",
         "training.optimizer.betas: [2, -3] is wrong; give list of 2, each number >= 0 and < 1",

@@ -97,28 +97,34 @@ PICTURE = {"id": 7, "file_name": "seven.jpg", "height": 40, "width": 60}
     [
         (
             {"annotations": [BOX | {"category_id": 1}]},
-            r"instances_train2017.json: annotation 55: unknown category_id 1",
+            r"instances_train2017.json:1 \(annotation 55\): unknown category_id 1",
         ),
-        ({"annotations": [BOX | {"image_id": 8}]}, r"instances_train2017.json: annotation 55: unknown image_id 8"),
-        ({"annotations": [BOX | {"bbox": [1, 2, 3]}]}, r"annotation 55: bbox \[1, 2, 3\]"),
-        ({"annotations": [BOX | {"bbox": [1, 2, float("nan"), 3]}]}, r"annotation 55: bbox"),
+        ({"annotations": [BOX | {"image_id": 8}]}, r"instances_train2017.json:1 \(annotation 55\): unknown image_id 8"),
+        ({"annotations": [BOX | {"bbox": [1, 2, 3]}]}, r"annotation 55\): bbox \[1, 2, 3\]"),
+        ({"annotations": [BOX | {"bbox": [1, 2, float("nan"), 3]}]}, r"annotation 55\): bbox"),
         ({"categories": [{"id": 90, "name": "mug"}, {"id": 18, "name": "mug"}]}, "occur twice"),
         ({"categories": []}, "no categories"),
-        ({"images": [{"id": 7, "file_name": "seven.jpg"}] * 2}, "picture id 7 occurs twice"),
+        (
+            {"images": [{"id": 7, "file_name": "seven.jpg"}] * 2},
+            r"images\[1\]\): picture id 7 belongs to seven.jpg already",
+        ),
         ({"annotations": None}, "no list `annotations`"),
         ({"images": []}, "no pictures"),
         ({"categories": ["mug"]}, r"instances_train2017.json: categories\[0\]: 'mug' is not an object"),
-        ({"images": ["seven.jpg"]}, r"instances_train2017.json: images\[0\]: 'seven.jpg' is not an object"),
-        ({"annotations": [BOX, None]}, r"instances_train2017.json: annotations\[1\]: None is not an object"),
-        ({"annotations": [BOX | {"category_id": [90]}]}, r"annotation 55: unknown category_id \[90\]"),
-        ({"annotations": [BOX | {"category_id": "90"}]}, r"annotation 55: unknown category_id '90'"),
-        ({"annotations": [BOX | {"image_id": [7]}]}, r"annotation 55: unknown image_id \[7\]"),
+        ({"images": ["seven.jpg"]}, r"instances_train2017.json:1 \(images\[0\]\): 'seven.jpg' is not an object"),
+        ({"annotations": [BOX, None]}, r"instances_train2017.json:1 \(annotations\[1\]\): None is not an object"),
+        ({"annotations": [BOX | {"category_id": [90]}]}, r"annotation 55\): unknown category_id \[90\]"),
+        ({"annotations": [BOX | {"category_id": "90"}]}, r"annotation 55\): unknown category_id '90'"),
+        ({"annotations": [BOX | {"image_id": [7]}]}, r"annotation 55\): unknown image_id \[7\]"),
         ({"categories": [{"id": 90, "name": ["mug"], "supercategory": []}]}, "integer `id` and a `name`"),
-        ({"images": [PICTURE | {"width": "60 px"}]}, r"train2017.json: picture 7: width '60 px' is not a number"),
-        ({"images": [PICTURE | {"width": -60}]}, r"train2017.json: picture 7: width -60 is not a number of pixels"),
-        ({"images": [PICTURE | {"height": float("inf")}]}, r"picture 7: height inf is not a number of pixels"),
-        ({"annotations": [BOX | {"area": "large"}]}, r"train2017.json: annotation 55: area 'large' is not a number"),
-        ({"annotations": [BOX | {"area": -5}]}, r"annotation 55: area -5 is not a number"),
+        ({"images": [PICTURE | {"width": "60 px"}]}, r"train2017.json:1 \(image 7\): width '60 px' is not a number"),
+        ({"images": [PICTURE | {"width": -60}]}, r"train2017.json:1 \(image 7\): width -60 is not a number of pixels"),
+        ({"images": [PICTURE | {"height": float("inf")}]}, r"image 7\): height inf is not a number of pixels"),
+        (
+            {"annotations": [BOX | {"area": "large"}]},
+            r"train2017.json:1 \(annotation 55\): area 'large' is not a number",
+        ),
+        ({"annotations": [BOX | {"area": -5}]}, r"annotation 55\): area -5 is not a number"),
     ],
 )
 def test_refuses(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -131,7 +137,7 @@ def test_broken_json_is_named_with_the_position(tmp_path: Path) -> None:
     path = write_coco_set(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-40])
-    with pytest.raises(DataError, match=r"instances_train2017.json: not readable as JSON: .*line 1 column \d+"):
+    with pytest.raises(DataError, match=r"instances_train2017.json:1: not readable as JSON: .*line 1 column \d+"):
         read(tmp_path)
     path.write_bytes(whole.decode().encode("utf-16"))
     with pytest.raises(DataError, match=r"instances_train2017.json: not readable as JSON: .*position 0"):
@@ -144,7 +150,12 @@ def test_missing_pictures_are_counted_and_the_folder_named(tmp_path: Path) -> No
     images = [{"id": i, "file_name": f"{i}.jpg", "height": 40, "width": 60} for i in range(1, 6)]
     write_coco_set(tmp_path, images=[*images, {"id": 7, "file_name": "seven.jpg"}], annotations=[])
     with pytest.raises(
-        DataError, match=r"5 of 6 pictures do not exist: 1.jpg, 2.jpg, 3.jpg, …; searched .*images/train2017"
+        DataError, match=r"5 x picture that does not exist\n.*json:1 \(images\[0\]\): .*images/train2017/1.jpg does not"
+    ):
+        read(tmp_path)
+    write_coco_set(tmp_path, images=images, annotations=[])
+    with pytest.raises(
+        DataError, match=r"none of its 5 pictures exists \(1.jpg, 2.jpg, 3.jpg, …\); searched .*images/train2017"
     ):
         read(tmp_path)
 
@@ -152,12 +163,14 @@ def test_missing_pictures_are_counted_and_the_folder_named(tmp_path: Path) -> No
 def test_boxes_are_clipped_and_those_without_area_left_out(tmp_path: Path) -> None:
     boxes = [[-5, 10, 20, 10], [50, 30, 10.4, 10.4], [10, 10, 0, 5], [70, 10, 5, 5], [5, 5, -3, 4]]
     annotations = [BOX | {"id": 100 + i, "bbox": box, "area": 9} for i, box in enumerate(boxes)]
-    write_coco_set(tmp_path, annotations=annotations)
-    records = read(tmp_path)
+    file = write_coco_set(tmp_path, annotations=annotations)
+    records = read(tmp_path, on_error="skip")
     assert records.boxes.tolist() == [[0, 10, 15, 20], [50, 30, 60, 40]]
     assert records.notes == (
-        "3 boxes without an area inside the picture left out: annotation 102, annotation 103, annotation 104",
-        "1 box reaching beyond the picture clipped: annotation 100",
+        f"1 × box reaching beyond the picture, clipped: {file}:1 (annotation 100)",
+        f"1 × box without an area, left out: {file}:1 (annotation 102)",
+        f"1 × box outside the picture, left out: {file}:1 (annotation 103)",
+        f"1 × box with a negative width or height, left out: {file}:1 (annotation 104)",
     )
 
 
@@ -167,7 +180,7 @@ def test_classes_are_matched_by_name(tmp_path: Path) -> None:
     records = read(tmp_path, labels=trained)
     assert records.labels == LabelSet(("mug", "dog"), (90, 18)), "the model's order, this file's ids"
     assert records.box_labels.tolist() == [0, 1, 1]
-    with pytest.raises(DataError, match=r'annotation 2: class "dog" is not among the classes of the model'):
+    with pytest.raises(DataError, match=r'annotation 2\): class "dog" is not among the classes of the model'):
         read(tmp_path, labels=LabelSet(("mug",), (90,)))
 
 

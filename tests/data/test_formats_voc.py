@@ -8,6 +8,7 @@ import pytest
 
 from dinotune import config
 from dinotune.data.formats import detect_format, voc
+from dinotune.data.problems import Findings
 from dinotune.data.records import LabelSet
 from dinotune.data.splits import read_records
 from dinotune.errors import DataError
@@ -40,8 +41,8 @@ def test_slips_are_left_out_and_overhang_clipped(tmp_path: Path) -> None:
     records = read_records(write_usual(tmp_path), "val", seed=0)
     assert records.boxes.tolist() == [[20, 10, 60, 20]]
     assert records.notes == (
-        "1 box without an area inside the picture left out: a.xml line 4",
-        "1 box reaching beyond the picture clipped: a.xml line 8",
+        f"1 × box without an area, left out: {tmp_path / 'Annotations/a.xml'}:4 (cat)",
+        f"1 × box reaching beyond the picture, clipped: {tmp_path / 'Annotations/a.xml'}:8 (cat)",
     )
 
 
@@ -56,9 +57,9 @@ def test_size_comes_from_the_picture_where_absent(tmp_path: Path, size: str) -> 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("<xmin>21</xmin>", "<xmin>left</xmin>", r"a.xml line 8: box .*left"),
-        ("<xmin>21</xmin>", "", r"a.xml line 8: box"),
-        ("</annotation>", "", r"a.xml: not readable as XML: no element found: line \d+"),
+        ("<xmin>21</xmin>", "<xmin>left</xmin>", r"a.xml:10 \(cat\): xmin 'left', ymin '11'"),
+        ("<xmin>21</xmin>", "", r"a.xml:10 \(cat\): xmin '', ymin"),
+        ("</annotation>", "", r"a.xml:12: not readable as XML: no element found: line \d+"),
     ],
 )
 def test_refuses(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -72,17 +73,17 @@ def test_refuses(tmp_path: Path, old: str, new: str, message: str) -> None:
 def test_missing_files_are_named(tmp_path: Path) -> None:
     data = write_usual(tmp_path)
     (tmp_path / "JPEGImages/a.jpg").unlink()
-    with pytest.raises(DataError, match=r"1 of 2 pictures do not exist: a; searched .*JPEGImages"):
+    with pytest.raises(DataError, match=r"a.xml: no picture a\.\* in .*JPEGImages"):
         read_records(data, "train", seed=0)
     (tmp_path / "Annotations/a.xml").unlink()
-    with pytest.raises(DataError, match=r"train.txt: 1 of 2 names have no file in .*Annotations: a.xml"):
+    with pytest.raises(DataError, match=r"train.txt:2: there is no .*Annotations/a.xml"):
         read_records(data, "train", seed=0)
 
 
 def test_clashing_stems_are_settled_by_the_file_name_or_refused(tmp_path: Path) -> None:
     data = write_usual(tmp_path)
     write_picture(tmp_path / "JPEGImages/a.png")
-    with pytest.raises(DataError, match=r"a.jpg, a.png share a stem"):
+    with pytest.raises(DataError, match=r"a.jpg, a.png in .* share a stem"):
         read_records(data, "val", seed=0)
     file = tmp_path / "Annotations/a.xml"
     file.write_text(file.read_text().replace("stale.jpg", "a.png"))
@@ -96,7 +97,7 @@ def test_files_beside_the_pictures_that_are_none_do_not_count(tmp_path: Path) ->
         (tmp_path / f"JPEGImages/{stem}.jpg").rename(tmp_path / f"JPEGImages/{stem}.JPG")
     assert [Path(path).name for path in read_records(data, "train", seed=0).paths] == ["b.JPG", "a.JPG"]
     (tmp_path / "JPEGImages/a.JPG").unlink()
-    with pytest.raises(DataError, match=r"1 of 2 pictures do not exist: a;"):
+    with pytest.raises(DataError, match=r"a.xml: no picture a\.\*"):
         read_records(data, "train", seed=0)
 
 
@@ -104,9 +105,9 @@ def test_every_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     data, parse = write_usual(tmp_path), voc._parse
     parsed: list[str] = []
 
-    def counted(file: Path) -> ElementTree.Element:
+    def counted(file: Path, findings: Findings) -> ElementTree.Element | None:
         parsed.append(file.name)
-        return parse(file)
+        return parse(file, findings)
 
     monkeypatch.setattr(voc, "_parse", counted)
     read_records(data, "train", seed=0)
@@ -114,7 +115,7 @@ def test_every_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_unknown_class_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r'b.xml line 4: class "dog" is not among cat'):
+    with pytest.raises(DataError, match=r'b.xml:4: class "dog" is not among cat'):
         read_records(write_usual(tmp_path), "train", seed=0, labels=LabelSet(("cat",), (1,)))
 
 
@@ -123,7 +124,9 @@ def test_repeated_names_count_once(tmp_path: Path) -> None:
     (tmp_path / "ImageSets/Main/val.txt").write_text("a\nb\na\n\n")
     records = read_records(data, "val", seed=0)
     assert [record.path.stem for record in (records[0], records[1])] == ["a", "b"]
-    assert "1 repeated names in val.txt left out" in records.notes
+    (note,) = (note for note in records.notes if "name that is listed twice" in note)
+    assert note.startswith("1 × ")
+    assert note.endswith("val.txt:3")
 
 
 @pytest.mark.parametrize(("split", "pictures"), [("train", 205), ("val", 87), ("test", 72)])
@@ -146,8 +149,8 @@ def test_blood_cells_have_4888_objects_of_which_two_are_slips(shared_data: Path)
     assert sum(len(voc_objects(root, split)) for split in splits) == 4888
     assert sum(len(split.boxes) for split in records) == 4886
     notes = "".join(note for split in records for note in split.notes)
-    assert "BloodImage_00343.xml line 50" in notes
-    assert "BloodImage_00338.xml line 158" in notes
+    assert "BloodImage_00343.xml:50" in notes
+    assert "BloodImage_00338.xml:158" in notes
     # The convention, read off the data: no coordinate is 0, hundreds touch 1 and the far side.
     boxes = np.concatenate([split.boxes for split in records])
     assert (boxes[:, 0] == 0).sum() == 237

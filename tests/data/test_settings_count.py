@@ -15,9 +15,10 @@ from dinotune.data.loader import training_loader, worker_count
 from dinotune.data.sampler import TrainBatchSampler
 from dinotune.data.splits import read_records
 from dinotune.data.transforms import draw_view
+from dinotune.errors import DataError
 from tests.data.small_sets import drawn_records, write_coco_set, write_voc_set
 
-IN_TRAINING = {"data.augmentation.photometric", "data.max_corrupt"}
+IN_TRAINING = {"data.augmentation.photometric"}
 """The training acts on these, so its tests must show it."""
 
 
@@ -30,6 +31,7 @@ def _two_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_coco_set(Path("other"), split="other", folder=".", categories=[{"id": 90, "name": "cup"}], annotations=[])
     write_voc_set(Path("both"), {str(i): [("cat", (1, 1, 5, 5))] for i in range(8)}, {"train": "01234567"})
     write_coco_set(Path("both"))
+    write_coco_set(Path("broken"), images=[{"id": 7, "file_name": "seven.jpg"}, {"id": 3, "file_name": "gone.jpg"}])
 
 
 def records_of(split: str) -> Callable[[config.Data], Any]:
@@ -38,6 +40,13 @@ def records_of(split: str) -> Callable[[config.Data], Any]:
         return records.fingerprint(), records.paths.tolist()
 
     return fingerprint
+
+
+def outcome(data: config.Data) -> int | str:
+    try:
+        return len(read_records(data, "train", seed=0))
+    except DataError as error:
+        return str(error)
 
 
 def size(data: config.Data) -> tuple[int, int]:
@@ -62,6 +71,7 @@ def boxes_kept(data: config.Data) -> int:
 
 
 CROPS = ("data.augmentation.crop=1", "data.augmentation.crop_min_side=0.3", "data.size=32", "data.workers=0")
+BROKEN = "broken/annotations/instances_train2017.json"
 EFFECTS: dict[str, tuple[tuple[str, ...], str, Callable[[config.Data], Any]]] = {
     "data.root": (("data=there", "data.format=coco"), "both", records_of("train")),
     "data.format": (("data=both", "data.format=coco"), "voc", records_of("train")),
@@ -80,6 +90,8 @@ EFFECTS: dict[str, tuple[tuple[str, ...], str, Callable[[config.Data], Any]]] = 
     "data.augmentation.crop_min_side": ((), "0.9", views),
     "data.augmentation.min_visible": (CROPS, "0.95", boxes_kept),
     "data.workers": ((), "3", worker_count),
+    "data.on_error": (("data=broken", f"data.val.annotations={BROKEN}"), "skip", outcome),
+    "data.max_skipped": (("data=broken", f"data.val.annotations={BROKEN}", "data.on_error=skip"), "0", outcome),
 }  # fmt: skip
 
 

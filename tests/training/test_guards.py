@@ -148,7 +148,7 @@ def broken(small_experiment: config.Experiment, shapes: Path, tmp_path: Path) ->
 def test_corrupt_pictures_are_named_once(broken: Broken, tmp_path: Path) -> None:
     """Three, seen in both epochs, do not pass a limit of three."""
     experiment, whole = broken
-    run = api.train(changed(experiment, "data.max_corrupt=3"), out=tmp_path / "run")
+    run = api.train(changed(experiment, "data.max_skipped=3"), out=tmp_path / "run")
     log = (run.folder / "train.log").read_text()
     assert [log.count(str(file)) for file in whole] == [1, 1, 1, 1], log
     assert log.count("left out: ") == 3
@@ -170,11 +170,11 @@ def test_too_many_corrupt_pictures_end_the_run(broken: Broken, tmp_path: Path) -
     """The same run goes on once they are mended, or with a higher limit."""
     experiment, whole = broken
     run = tmp_path / "run"
-    with pytest.raises(DataError, match=r"3 pictures could not be read.*--resume .* data\.max_corrupt=30"):
-        api.train(changed(experiment, "data.max_corrupt=2"), out=run)
+    with pytest.raises(DataError, match=r"3 pictures could not be read.*--resume .* data\.max_skipped=30"):
+        api.train(changed(experiment, "data.max_skipped=2"), out=run)
     assert run_state(run)["epoch"] == 0
     unmended = shutil.copytree(run, tmp_path / "unmended")
-    api.resume(unmended, ["data.max_corrupt=30"])
+    api.resume(unmended, ["data.max_skipped=30"])
     for file, content in whole.items():
         file.write_bytes(content)
     api.resume(run)

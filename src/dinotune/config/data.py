@@ -85,8 +85,10 @@ class Data(Section):
     """Random changes to training pictures; `none` turns all of them off."""
     workers: Annotated[int, Field(strict=True, ge=0)] | Literal["auto"] = "auto"
     """Processes that load pictures; `auto` takes the processor's cores less one, at most 8."""
-    max_corrupt: Annotated[int, Field(strict=True, ge=0)] = 10
-    """Pictures that may turn out unreadable while training before it stops; each is named."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """What broken annotations and pictures do: `stop` ends with a list of them, `skip` goes on without them."""
+    max_skipped: Annotated[int, Field(strict=True, ge=0)] = 100
+    """Most pictures and annotations of a split that `skip` leaves out, and most pictures that may turn out unreadable while training; each is named."""
 
     @classmethod
     def expand(cls, value: Any) -> Any:

@@ -10,6 +10,8 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from dinotune.errors import DataError
+
 
 class Rule(NamedTuple):
     """What one kind of problem is called, and what is done about it."""
@@ -25,8 +27,28 @@ class Rule(NamedTuple):
 class Kind(Enum):
     """All kinds of problems."""
 
-    EMPTY_BOX = Rule("box without an area inside the picture", "left out", stops=False)
+    EMPTY_BOX = Rule("box without an area", "left out", stops=False)
     CLIPPED_BOX = Rule("box reaching beyond the picture", "clipped", stops=False)
+    OUTSIDE_BOX = Rule("box outside the picture", "left out", stops=True)
+    NEGATIVE_BOX = Rule("box with a negative width or height", "left out", stops=True)
+    MALFORMED_BOX = Rule("box that is not four numbers", "left out", stops=True)
+    MISSING_BOX = Rule("object without a box", "left out", stops=True)
+    MALFORMED_AREA = Rule("area that is not a number", "width x height taken", stops=True)
+
+    MALFORMED_ENTRY = Rule("entry that is not an object", "left out", stops=True)
+    MALFORMED_PICTURE = Rule("picture without a usable id, name or size", "left out", stops=True)
+    REPEATED_PICTURE_ID = Rule("picture id that occurs twice", "the second left out", stops=True)
+    REPEATED_FILE = Rule("file that is listed as two pictures", "the second left out", stops=True)
+    REPEATED_NAME = Rule("name that is listed twice", "counted once", stops=False)
+    UNKNOWN_PICTURE_ID = Rule("unknown picture id", "left out", stops=True)
+    UNKNOWN_CLASS = Rule("unknown class", "left out", stops=True)
+
+    BROKEN_JSON = Rule("file that is not readable as JSON", "not read", stops=True)
+    BROKEN_XML = Rule("file that is not readable as XML", "picture left out", stops=True)
+    MISSING_XML = Rule("listed name without an XML file", "picture left out", stops=True)
+    MISSING_PICTURE = Rule("picture that does not exist", "left out", stops=True)
+    CLASHING_STEMS = Rule("pictures that share a stem", "left out", stops=True)
+    UNREADABLE_PICTURE = Rule("picture that cannot be read", "left out", stops=True)
 
 
 @dataclass(frozen=True)
@@ -51,6 +73,14 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}"
+
+
+class FileError(DataError):
+    """A problem that leaves nothing to go on with: a whole file or folder cannot be used."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
 
 
 @dataclass

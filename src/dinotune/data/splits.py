@@ -1,5 +1,6 @@
 """From the data settings to the Records of a split; holds out validation pictures where a data set has none."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,35 +11,69 @@ from dinotune import config
 from dinotune.data import formats
 from dinotune.data.formats.base import SPLITS, SplitPlace
 from dinotune.data.formats.coco import coco_image_folders
+from dinotune.data.problems import Findings
 from dinotune.data.records import LabelSet, Records
 from dinotune.errors import DataError
 
 HOLD_OUT, LIMIT = 1, 2
 """Keys that keep the draws of one seed apart."""
 
+MOST_LISTED = 10
+"""Problems that an error names; the check lists all."""
+
 
 def read_records(data: config.Data, split: str, *, seed: int, labels: LabelSet | None = None) -> Records:
-    """Records of `train`, `val` or `test`; what was done to get them stands in `notes`.
+    """Records of `train`, `val` or `test`; what was left out, changed or drawn to get them stands in `notes`.
 
     Without a validation split, `validation_share` of the training pictures is held out, stratified by class, the
     same for one seed on every machine; `train` is then the rest. `limit` draws that many pictures with boxes.
-    With `labels`, classes are matched by name. DataError for splits that do not exist and for unknown classes.
+    With `labels`, classes are matched by name. DataError for splits that do not exist, and for problems as
+    `on_error` and `max_skipped` have it.
     """
-    kind, places = _places(data)
+    findings, where = Findings(), f"{data.root or 'data'}: {split}"
+    try:
+        records = read_split(data, split, seed=seed, labels=labels, findings=findings)
+    except DataError:
+        apply_on_error(data, findings, where)  # what left too little to read comes first
+        raise
+    apply_on_error(data, findings, where)
+    return replace(records, notes=(*findings.notes(), *records.notes))
+
+
+def read_split(data: config.Data, split: str, *, seed: int, labels: LabelSet | None, findings: Findings) -> Records:
+    """As `read_records`, with the problems in `findings` instead of the notes, whatever `on_error` is."""
+    kind, places = find_places(data)
     held_out = "val" not in places and split in ("train", "val") and "train" in places
     source = "train" if held_out else split
     if source not in places:
         known = ", ".join(places) or "none"
         raise DataError(f"{data.root}: no split {split} (found: {known}); name it with data.{split}.annotations")
     name = f"{data.root.resolve().name} {split}" if data.root else split
-    records = formats.READERS[kind](places[source], name, labels)
+    records = formats.READERS[kind](places[source], name, labels, findings)
     if held_out:
         records = _hold_out(records, split, data.validation_share, seed)
     limit = getattr(data, split).limit
     return records if limit is None else _limit(records, limit, seed)
 
 
-def _places(data: config.Data) -> tuple[str, dict[str, SplitPlace]]:
+def apply_on_error(data: config.Data, findings: Findings, where: str) -> None:
+    """DataError for problems that `on_error: stop` ends on, or for more than `max_skipped` of them."""
+    stopping = findings.stopping
+    if not stopping or (data.on_error == "skip" and len(stopping) <= data.max_skipped):
+        return
+    per_kind = Counter(problem.kind.value.name for problem in stopping)
+    lines = [f"{where}: {', '.join(f'{count} x {name}' for name, count in per_kind.items())}"]
+    lines += [f"  {problem}" for problem in stopping[:MOST_LISTED]]
+    lines += [f"  … and {len(stopping) - MOST_LISTED} more"] * (len(stopping) > MOST_LISTED)
+    remedy = (
+        f"data.max_skipped={len(stopping)} allows so many"
+        if data.on_error == "skip"
+        else "data.on_error=skip goes on without them"
+    )
+    raise DataError("\n".join([*lines, f"`dinotune check {data.root or 'EXPERIMENT'}` lists all; {remedy}"]))
+
+
+def find_places(data: config.Data) -> tuple[str, dict[str, SplitPlace]]:
     """The annotation format, and where each split lies."""
     kind = _kind(data)
     on_disk = formats.find_splits(data.root, kind) if data.root is not None else {}

@@ -137,10 +137,10 @@ class RunKeeper(pl.Callback):
                 f"skipped step {batch.index} of epoch {batch.epoch + 1} ({module.skipped_because}); "
                 f"pictures: {', '.join(self.window)}"
             )
-        if new and len(state.corrupt) > experiment.data.max_corrupt:
+        if new and len(state.corrupt) > experiment.data.max_skipped:
             return DataError(
                 f"{len(state.corrupt)} pictures could not be read (named above); mend them, or go on with "
-                f"--resume {self.folder} data.max_corrupt={10 * len(state.corrupt)}"
+                f"--resume {self.folder} data.max_skipped={10 * len(state.corrupt)}"
             )
         if module.skipped_because and state.skipped_steps > experiment.training.max_skipped_steps:
             return DinotuneError(

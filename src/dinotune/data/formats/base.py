@@ -1,12 +1,14 @@
 """What all readers share: where a split lies, finding its pictures, and what was left out of it."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from dinotune.data.images import image_size_hw
+from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -29,56 +31,55 @@ class SplitPlace:
     """Pascal VOC: the text file that names the split's pictures; none takes every XML file."""
 
 
-@dataclass
-class Findings:
-    """Boxes that a reader left out or clipped, counted and named."""
+def clip_boxes(
+    boxes: Float64[np.ndarray, "objects 4"], hw: tuple[int, int], note: Callable[[int, Kind, str], None]
+) -> tuple[Float64[np.ndarray, "objects 4"], Bool[np.ndarray, "objects"]]:
+    """Xyxy pixel boxes clipped to a picture of `hw`, and which of them still have an area.
 
-    left_out: list[str] = field(default_factory=list)
-    clipped: list[str] = field(default_factory=list)
+    `note(row, kind, message)` is called for every box that is left out or clipped by more than rounding.
+    """
+    clipped = np.clip(boxes, 0, np.array([hw[1], hw[0], hw[1], hw[0]], np.float64))
+    keep = (clipped[:, 2:] > clipped[:, :2]).all(1)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    beyond = np.abs(clipped - boxes).max(1, initial=0) > ROUNDING_PIXELS
+    for row in np.flatnonzero(~keep | beyond).tolist():
+        if (sides[row] < 0).any():
+            kind = Kind.NEGATIVE_BOX
+        elif keep[row]:
+            kind = Kind.CLIPPED_BOX
+        else:
+            kind = Kind.OUTSIDE_BOX if beyond[row] and (sides[row] > 0).all() else Kind.EMPTY_BOX
+        note(row, kind, f"{describe_box(boxes[row])} in a picture of {hw[1]} x {hw[0]} (width x height)")
+    return clipped, keep
 
-    def usable(
-        self, boxes: Float64[np.ndarray, "objects 4"], hw: tuple[int, int], places: Sequence[str]
-    ) -> tuple[Float64[np.ndarray, "objects 4"], Bool[np.ndarray, "objects"]]:
-        """Xyxy boxes clipped to a picture of `hw`, and which of them still have an area."""
-        limits = np.array([hw[1], hw[0], hw[1], hw[0]], np.float64)
-        clipped = np.clip(boxes, 0, limits)
-        keep = (clipped[:, 2:] > clipped[:, :2]).all(1)
-        beyond = np.abs(clipped - boxes).max(1, initial=0) > ROUNDING_PIXELS
-        self.left_out += [places[i] for i in np.flatnonzero(~keep).tolist()]
-        self.clipped += [places[i] for i in np.flatnonzero(keep & beyond).tolist()]
-        return clipped, keep
 
-    def notes(self) -> tuple[str, ...]:
-        """A sentence per kind of finding."""
-        kinds = (
-            (self.left_out, "without an area inside the picture left out"),
-            (self.clipped, "reaching beyond the picture clipped"),
+def describe_box(xyxy: Float64[np.ndarray, "4"]) -> str:
+    """The box for messages: `box from (1, 2) to (3.5, 4)`."""
+    x1, y1, x2, y2 = (f"{value:.6g}" for value in xyxy)
+    return f"box from ({x1}, {y1}) to ({x2}, {y2})"
+
+
+def existing(paths: Sequence[Path]) -> set[Path]:
+    """Those of `paths` that exist; each folder is listed once, which is faster than asking for every file."""
+    folders = {path.parent for path in paths}
+    listed = {folder: {entry.name for entry in folder.iterdir()} for folder in folders if folder.is_dir()}
+    return {path for path in paths if path.name in listed.get(path.parent, ())}
+
+
+def require_any_picture(found: int, names: Sequence[str], annotations: Path, folders: Sequence[Path]) -> None:
+    """FileError where not one of the `names` was found: then the folder is wrong, not the pictures."""
+    if names and not found:
+        message = (
+            f"none of its {len(names)} pictures exists ({some(names)}); searched {some(folders, 6)}. "
+            "Name the folder with data.SPLIT.images"
         )
-        return tuple(
-            f"{len(places)} {'box' if len(places) == 1 else 'boxes'} {what}: {some(places)}"
-            for places, what in kinds
-            if places
-        )
+        raise FileError(Problem(Kind.MISSING_PICTURE, annotations, message))
 
 
-def some(names: Iterable[object], most: int = 3) -> str:
-    """The first few names, with an ellipsis where more follow."""
-    all_names = [str(name) for name in names]
-    return ", ".join(all_names[:most]) + (", …" if len(all_names) > most else "")
-
-
-def require_pictures(paths: Sequence[Path], annotations: Path, folders: Sequence[Path]) -> None:
-    """DataError naming the first few files of `paths` that do not exist, their number and where they were sought."""
-    listed: dict[Path, set[str]] = {}
-    missing = []
-    for path in paths:
-        folder = path.parent
-        if folder not in listed:
-            listed[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-        if path.name not in listed[folder]:
-            missing.append(path.name)
-    if missing:
-        raise DataError(
-            f"{annotations}: {len(missing)} of {len(paths)} pictures do not exist: {some(missing)}; "
-            f"searched {some(folders, 6)}. Name the folder with data.SPLIT.images"
-        )
+def size_from_header(path: Path, findings: Findings) -> tuple[int, int] | None:
+    """Height and width of a picture whose annotation has none; none, and a problem, where it cannot be read."""
+    try:
+        return image_size_hw(path)
+    except DataError as error:
+        findings.add(Kind.UNREADABLE_PICTURE, path, str(error).removeprefix(f"{path}: "))
+        return None

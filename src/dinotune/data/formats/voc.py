@@ -3,7 +3,7 @@
 Pixels are 1-based and inclusive there; here boxes are continuous, so (xmin - 1, ymin - 1, xmax, ymax).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -11,8 +11,15 @@ from xml.parsers import expat
 import numpy as np
 from PIL import Image
 
-from dinotune.data.formats.base import SPLIT_ALIASES, Findings, SplitPlace, some
-from dinotune.data.images import image_size_hw
+from dinotune.data.formats.base import (
+    SPLIT_ALIASES,
+    SplitPlace,
+    clip_boxes,
+    existing,
+    require_any_picture,
+    size_from_header,
+)
+from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError
 
@@ -34,59 +41,68 @@ def find_voc(root: Path) -> dict[str, SplitPlace]:
     return found
 
 
-def read_voc(place: SplitPlace, name: str, labels: LabelSet | None = None) -> Records:
-    """Records of one split, with ids 1..n in listed order.
+def read_voc(place: SplitPlace, name: str, labels: LabelSet | None, findings: Findings) -> Records:
+    """Records of one split, with ids 1..n in listed order; what is wrong goes into `findings`.
 
     Classes are the sorted names of all XML files of the folder, or `labels`. The XML file's stem decides which
     picture it describes, since `filename` inside is often stale. Objects marked `difficult` become ignore regions
     (`crowd`), as VOC's own evaluation counts them neither way. A box whose corners coincide in x or y as written
-    is taken for a slip, not for a line of one pixel: it is left out and noted, with file and line.
+    is taken for a slip, not for a line of one pixel: it is left out.
     """
-    stems, notes = _stems(place)
-    files = [place.annotations / f"{stem}.xml" for stem in stems]
-    if missing := [file.name for file in files if not file.is_file()]:
-        raise DataError(
-            f"{place.listing}: {len(missing)} of {len(files)} names have no file in {place.annotations}: {some(missing)}"
-        )
-    trees = [_parse(file) for file in files]
+    files = _files(place, findings)
+    trees = {file: tree for file in files if (tree := _parse(file, findings)) is not None}
     if labels is None:
-        labels = _all_labels(place.annotations, dict(zip(files, trees, strict=True)))
-    paths = _picture_paths(stems, trees, place)
-    findings = Findings()
+        labels = _all_labels(place.annotations, trees, findings)
+    paths = _picture_paths(trees, place, findings)
     index = {label: i for i, label in enumerate(labels.names)}
-    images = []
-    for image_id, (tree, file, path) in enumerate(zip(trees, files, paths, strict=True), start=1):
-        hw = _size_hw(tree) or image_size_hw(path)
-        images.append(ImageRecord(path, image_id, *hw, *_columns(tree, file, hw, index, findings)))
-    return Records.from_images(name, labels, images, notes + findings.notes())
+    images: list[ImageRecord] = []
+    for file, path in paths.items():
+        hw = _size_hw(trees[file], path, findings)
+        if hw is not None:
+            columns = _columns(trees[file], file, hw, index, findings)
+            images.append(ImageRecord(path, len(images) + 1, *hw, *columns))
+    return Records.from_images(name, labels, images)
 
 
-def _all_labels(folder: Path, read: Mapping[Path, ElementTree.Element]) -> LabelSet:
+def _all_labels(folder: Path, read: Mapping[Path, ElementTree.Element], findings: Findings) -> LabelSet:
     """Names of all XML files of the folder; those `read` already are not parsed again, the others not kept."""
-    names = {
-        (element.text or "").strip()
-        for file in sorted(folder.glob("*.xml"))
-        for element in (read[file] if file in read else _parse(file)).findall("object/name")
-    }
+    seen = {problem.file for problem in findings.problems if problem.kind is Kind.BROKEN_XML}
+    names = set()
+    for file in sorted(folder.glob("*.xml")):
+        tree = read.get(file) if file in read or file in seen else _parse(file, findings)
+        names |= set() if tree is None else {_text(element) for element in tree.findall("object/name")}
+    names.discard("")
     if not names:
         raise DataError(f"{folder}: no object in any XML file, so there are no classes")
     return LabelSet(tuple(sorted(names)), tuple(range(1, len(names) + 1)))
 
 
-def _stems(place: SplitPlace) -> tuple[list[str], tuple[str, ...]]:
+def _files(place: SplitPlace, findings: Findings) -> list[Path]:
+    """XML files of the split, in listed order."""
     if place.listing is None:
-        stems = sorted(path.stem for path in place.annotations.glob("*.xml"))
-        if not stems:
+        files = sorted(place.annotations.glob("*.xml"))
+        if not files:
             raise DataError(f"{place.annotations}: no XML files")
-        return stems, ()
-    listed = [line.strip() for line in place.listing.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    stems = list(dict.fromkeys(listed))
-    repeated = len(listed) - len(stems)
-    return stems, (f"{repeated} repeated names in {place.listing.name} left out",) if repeated else ()
+        return files
+    lines: dict[Path, int] = {}
+    for line, text in enumerate(place.listing.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        file = place.annotations / f"{text.strip()}.xml"
+        if file in lines:
+            findings.add(Kind.REPEATED_NAME, place.listing, f"{file.stem} stands in line {lines[file]} too", line=line)
+        elif text.strip():
+            lines[file] = line
+    present = existing(list(lines))
+    for file, line in lines.items():
+        if file not in present:
+            findings.add(Kind.MISSING_XML, place.listing, f"there is no {file}", line=line)
+    if lines and not present:
+        message = f"none of its {len(lines)} names has an XML file in {place.annotations}"
+        raise FileError(Problem(Kind.MISSING_XML, place.listing, message))
+    return [file for file in lines if file in present]
 
 
-def _parse(file: Path) -> ElementTree.Element:
-    """The XML file's root, with every element's line as attribute `line`."""
+def _parse(file: Path, findings: Findings) -> ElementTree.Element | None:
+    """The XML file's root, with every element's line as attribute `line`; none where it is broken."""
     parser, builder = expat.ParserCreate(), ElementTree.TreeBuilder()
 
     def start(tag: str, attributes: dict[str, str]) -> None:
@@ -98,11 +114,15 @@ def _parse(file: Path) -> ElementTree.Element:
     try:
         parser.Parse(file.read_bytes(), True)
     except expat.ExpatError as error:
-        raise DataError(f"{file}: not readable as XML: {error}") from None
+        findings.add(Kind.BROKEN_XML, file, f"not readable as XML: {error}", line=error.lineno)
+        return None
     return builder.close()
 
 
-def _picture_paths(stems: Sequence[str], trees: Sequence[ElementTree.Element], place: SplitPlace) -> list[Path]:
+def _picture_paths(
+    trees: Mapping[Path, ElementTree.Element], place: SplitPlace, findings: Findings
+) -> dict[Path, Path]:
+    """The picture of each XML file that has one."""
     folder = next((folder for folder in place.image_folders if folder.is_dir()), place.image_folders[0])
     by_stem: dict[str, list[str]] = {}
     # Exports often keep each XML file beside its picture.
@@ -110,62 +130,86 @@ def _picture_paths(stems: Sequence[str], trees: Sequence[ElementTree.Element], p
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() in suffixes:
             by_stem.setdefault(path.stem, []).append(path.name)
-    if missing := [stem for stem in stems if stem not in by_stem]:
-        raise DataError(
-            f"{place.annotations}: {len(missing)} of {len(stems)} pictures do not exist: {some(missing)}; "
-            f"searched {folder}. Name the folder with data.SPLIT.images"
-        )
-    return [folder / _choose(by_stem[stem], tree, folder) for stem, tree in zip(stems, trees, strict=True)]
+    stems = [file.stem for file in trees]
+    require_any_picture(len(by_stem.keys() & set(stems)), stems, place.annotations, (folder,))
+    paths = {}
+    for file, tree in trees.items():
+        names = by_stem.get(file.stem, [])
+        written = (tree.findtext("filename") or "").strip()
+        if len(names) == 1 or written in names:
+            paths[file] = folder / (names[0] if len(names) == 1 else written)
+        elif names:
+            message = f"{some(names)} in {folder} share a stem; keep one, or name it in the XML's `filename`"
+            findings.add(Kind.CLASHING_STEMS, file, message)
+        else:
+            findings.add(Kind.MISSING_PICTURE, file, f"no picture {file.stem}.* in {folder}")
+    return paths
 
 
-def _choose(names: list[str], tree: ElementTree.Element, folder: Path) -> str:
-    if len(names) == 1:
-        return names[0]
-    written = (tree.findtext("filename") or "").strip()
-    if written not in names:
-        raise DataError(f"{folder}: {some(names)} share a stem; keep one, or name it in the XML's `filename`")
-    return written
-
-
-def _size_hw(tree: ElementTree.Element) -> tuple[int, int] | None:
-    """Height and width as annotated; none where absent or 0, as some tools write it."""
+def _size_hw(tree: ElementTree.Element, path: Path, findings: Findings) -> tuple[int, int] | None:
+    """Height and width as annotated; as the picture's header says where absent or 0, as some tools write it."""
     try:
         height, width = (int(float(tree.findtext(f"size/{key}") or 0)) for key in ("height", "width"))
-    except ValueError:
-        return None
-    return (height, width) if height > 0 and width > 0 else None
+    except (ValueError, OverflowError):
+        height = width = 0
+    return (height, width) if height > 0 and width > 0 else size_from_header(path, findings)
 
 
 def _columns(
     tree: ElementTree.Element, file: Path, hw: tuple[int, int], index: dict[str, int], findings: Findings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Boxes, labels, crowd and areas of one picture."""
-    objects = tree.findall("object")
-    places = [f"{file.name} line {element.get(LINE)}" for element in objects]
-    written = np.array([_corners(element, file) for element in objects], np.float64).reshape(-1, 4)
+    objects, labels, corners = [], [], []
+    for element in tree.findall("object"):
+        label, box = _label(element, file, index, findings), _corners(element, file, findings)
+        if label is not None and box is not None:
+            objects.append(element)
+            labels.append(label)
+            corners.append(box)
+    written = np.array(corners, np.float64).reshape(-1, 4)
     slip = ~(written[:, 2:] > written[:, :2]).all(1)
     boxes = written - np.array([1.0, 1.0, 0.0, 0.0])
-    boxes[slip, 2:] = boxes[slip, :2]
-    boxes, keep = findings.usable(boxes, hw, places)
-    labels = np.array([_label(element, file, index) for element in objects], np.int64)
-    crowd = np.array([(element.findtext("difficult") or "0").strip() == "1" for element in objects], np.bool_)
+    boxes[slip, 2:] -= 1
+
+    def note(row: int, kind: Kind, message: str) -> None:
+        findings.add(kind, file, message, line=_line(objects[row]), entry=_text(objects[row].find("name")))
+
+    boxes, keep = clip_boxes(boxes, hw, note)
+    crowd = np.array([_text(element.find("difficult")) == "1" for element in objects], np.bool_)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return boxes[keep], labels[keep], crowd[keep], areas[keep]
+    return boxes[keep], np.array(labels, np.int64)[keep], crowd[keep], areas[keep]
 
 
-def _label(element: ElementTree.Element, file: Path, index: dict[str, int]) -> int:
-    name = (element.findtext("name") or "").strip()
-    if name not in index:
-        raise DataError(f'{file} line {element.get(LINE)}: class "{name}" is not among {some(index, 20)}')
-    return index[name]
+def _label(element: ElementTree.Element, file: Path, index: dict[str, int], findings: Findings) -> int | None:
+    name = _text(element.find("name"))
+    if name in index:
+        return index[name]
+    message = f'class "{name}" is not among {some(index, 20)}' if name else "object without a name"
+    findings.add(Kind.UNKNOWN_CLASS, file, message, line=_line(element))
+    return None
 
 
-def _corners(element: ElementTree.Element, file: Path) -> list[float]:
-    texts = {key: (element.findtext(f"bndbox/{key}") or "").strip() for key in ("xmin", "ymin", "xmax", "ymax")}
+def _corners(element: ElementTree.Element, file: Path, findings: Findings) -> list[float] | None:
+    box = element.find("bndbox")
+    if box is None:
+        findings.add(Kind.MISSING_BOX, file, "no `bndbox`", line=_line(element), entry=_text(element.find("name")))
+        return None
+    texts = {key: _text(box.find(key)) for key in ("xmin", "ymin", "xmax", "ymax")}
     try:
         corners = [float(text) for text in texts.values()]
         if np.isfinite(corners).all():
             return corners
     except ValueError:
         pass
-    raise DataError(f"{file} line {element.get(LINE)}: box {texts} is not four numbers xmin, ymin, xmax, ymax")
+    written = ", ".join(f"{key} {text!r}" for key, text in texts.items())
+    message = f"{written}: not four numbers"
+    findings.add(Kind.MALFORMED_BOX, file, message, line=_line(box), entry=_text(element.find("name")))
+    return None
+
+
+def _text(element: ElementTree.Element | None) -> str:
+    return "" if element is None else (element.text or "").strip()
+
+
+def _line(element: ElementTree.Element) -> int:
+    return int(element.attrib[LINE])

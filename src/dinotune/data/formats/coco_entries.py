@@ -1,0 +1,182 @@
+"""Entries of a COCO file: what each must hold, and which are left out with file, line and id.
+
+Lin et al. 2014, https://cocodataset.org/#format-data.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from dinotune.data.formats.base import clip_boxes
+from dinotune.data.formats.json_lines import entry_lines
+from dinotune.data.problems import Findings, Kind
+
+Found = TypeVar("Found")
+
+Annotation = tuple[int, dict[str, Any]]
+"""An annotation with its index in the file's list."""
+
+
+@dataclass(frozen=True)
+class Category:
+    """Class of an original category id: `index` is none where the wanted label set lacks the name."""
+
+    name: str
+    index: int | None
+
+
+class Picture(NamedTuple):
+    """File of a picture, with its height and width where the annotation has them."""
+
+    path: Path
+    hw: tuple[int, int] | None
+
+
+class _Noted(NamedTuple):
+    kind: Kind
+    key: str
+    position: int
+    message: str
+    entry: str
+
+
+@dataclass
+class Entries:
+    """Problems of one file's entries. Lines are found at the end and only for them: that takes another parsing."""
+
+    file: Path
+    noted: list[_Noted] = field(default_factory=list)
+
+    def add(self, kind: Kind, key: str, index: int, message: str, id_: object = None) -> None:
+        """Note a problem of entry `index` of the list `key`, which calls itself `id_`."""
+        entry = f"{key}[{index}]" if id_ is None else f"{key.removesuffix('s')} {id_}"
+        self.noted.append(_Noted(kind, key, index, message, entry))
+
+    def hand_to(self, findings: Findings) -> None:
+        """Give all problems to `findings`, with their lines."""
+        if not self.noted:
+            return
+        lines = entry_lines(read_text(self.file), {(noted.key, noted.position) for noted in self.noted})
+        for kind, key, position, message, entry in self.noted:
+            findings.add(kind, self.file, message, line=lines.get((key, position)), entry=entry)
+
+
+def read_text(file: Path) -> str:
+    """The file's text, without a byte order mark."""
+    return file.read_bytes().decode("utf-8-sig")
+
+
+def check_picture(index: int, entry: Any, entries: Entries) -> bool:
+    """Whether an entry of `images` can be used."""
+    if not isinstance(entry, dict):
+        entries.add(Kind.MALFORMED_ENTRY, "images", index, f"{entry!r} is not an object with keys and values")
+        return False
+    image_id = entry.get("id")
+    if not isinstance(image_id, int) or not isinstance(entry.get("file_name"), str):
+        message = f"id {image_id!r}, file_name {entry.get('file_name')!r}: needs an integer `id` and a `file_name`"
+        entries.add(Kind.MALFORMED_PICTURE, "images", index, message)
+        return False
+    for key in ("height", "width"):
+        if entry.get(key) and not _is_number(entry[key], 1):
+            message = f"{key} {entry[key]!r} is not a number of pixels"
+            entries.add(Kind.MALFORMED_PICTURE, "images", index, message, image_id)
+            return False
+    return True
+
+
+def picture_ids(listed: list[Any]) -> set[int]:
+    """Ids of the entries of `images`, also of those that cannot be used otherwise."""
+    ids = (entry.get("id") for entry in listed if isinstance(entry, dict))
+    return {id_ for id_ in ids if isinstance(id_, int)}
+
+
+def size_hw(entry: dict[str, Any]) -> tuple[int, int] | None:
+    """Height and width as annotated; none where either is absent or 0."""
+    height, width = entry.get("height"), entry.get("width")
+    return (int(height), int(width)) if height and width else None
+
+
+def by_image(listed: list[Any], image_ids: Iterable[int], entries: Entries) -> dict[int, list[Annotation]]:
+    """Annotations under the id of their picture, for all pictures of the file."""
+    found: dict[int, list[Annotation]] = {image_id: [] for image_id in image_ids}
+    for index, entry in enumerate(listed):
+        if not isinstance(entry, dict):
+            message = f"{entry!r} is not an object with keys and values"
+            entries.add(Kind.MALFORMED_ENTRY, "annotations", index, message)
+        elif (of_picture := _look_up(found, entry.get("image_id"))) is None:
+            message = f"unknown image_id {entry.get('image_id')!r}"
+            entries.add(Kind.UNKNOWN_PICTURE_ID, "annotations", index, message, entry.get("id"))
+        else:
+            of_picture.append((index, entry))
+    return found
+
+
+def box_columns(
+    annotations: Sequence[Annotation], hw: tuple[int, int], categories: Mapping[int, Category], entries: Entries
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, labels, crowd and areas of one picture of height and width `hw`."""
+    rows = []
+    for index, entry in annotations:
+        label, box = _label(index, entry, categories, entries), _xywh(index, entry, entries)
+        if label is not None and box is not None:
+            rows.append((index, entry, label, box))
+    boxes = np.array([box for *_, box in rows], np.float64).reshape(-1, 4)
+    own_areas = boxes[:, 2] * boxes[:, 3]
+    boxes[:, 2:] += boxes[:, :2]
+
+    def note(row: int, kind: Kind, message: str) -> None:
+        index, entry = rows[row][:2]
+        entries.add(kind, "annotations", index, message, entry.get("id"))
+
+    boxes, keep = clip_boxes(boxes, hw, note)
+    written = [_area(index, entry, entries) for index, entry, *_ in rows]
+    areas = np.array([area or own for area, own in zip(written, own_areas, strict=True)], np.float64)
+    labels = np.array([label for _, _, label, _ in rows], np.int64)
+    crowd = np.array([bool(entry.get("iscrowd", 0)) for _, entry, *_ in rows], np.bool_)
+    return boxes[keep], labels[keep], crowd[keep], areas[keep]
+
+
+def _label(index: int, entry: dict[str, Any], categories: Mapping[int, Category], entries: Entries) -> int | None:
+    category = _look_up(categories, entry.get("category_id"))
+    if category is None:
+        message = f"unknown category_id {entry.get('category_id')!r}"
+    elif category.index is None:
+        message = f'class "{category.name}" is not among the classes of the model'
+    else:
+        return category.index
+    entries.add(Kind.UNKNOWN_CLASS, "annotations", index, message, entry.get("id"))
+    return None
+
+
+def _xywh(index: int, entry: dict[str, Any], entries: Entries) -> list[float] | None:
+    box = entry.get("bbox")
+    if isinstance(box, list) and len(box) == 4 and all(_is_number(x) for x in box):
+        return [float(x) for x in box]
+    kind = Kind.MISSING_BOX if box is None else Kind.MALFORMED_BOX
+    message = "no `bbox`" if box is None else f"bbox {box!r} is not [x, y, width, height]"
+    entries.add(kind, "annotations", index, message, entry.get("id"))
+    return None
+
+
+def _area(index: int, entry: dict[str, Any], entries: Entries) -> float:
+    """Area in square pixels; 0 where the file has none that can be used."""
+    area = entry.get("area")
+    if area is None or _is_number(area, 0):
+        return float(area or 0)
+    message = f"area {area!r} is not a number of square pixels"
+    entries.add(Kind.MALFORMED_AREA, "annotations", index, message, entry.get("id"))
+    return 0.0
+
+
+def _is_number(value: Any, least: float = -sys.float_info.max) -> bool:
+    """Whether a value of the JSON is a finite number (which fits a float) and not below `least`."""
+    return isinstance(value, int | float) and least <= value <= sys.float_info.max
+
+
+def _look_up(table: Mapping[int, Found], key: Any) -> Found | None:
+    """What stands under an id; none also for what can be no id, such as a list."""
+    return table.get(int(key)) if _is_number(key) and key == int(key) else None
