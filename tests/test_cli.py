@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dinotune import cli
+from dinotune import cli, config
 from dinotune.errors import DataError
 
 
@@ -94,9 +94,20 @@ def test_predict_hands_over(api: FakeApi, run_folder: Path, tmp_path: Path) -> N
     picture = tmp_path / "a.jpg"
     picture.touch()
     assert cli.run(["predict", str(run_folder), str(picture), "--threshold", "0.4", "--out", str(tmp_path / "o")]) == 0
+    settings = config.Prediction(threshold=0.4)
     assert api.calls == [
-        ("predict_files", (run_folder, [picture]), {"out": tmp_path / "o", "threshold": 0.4, "device": "auto"})
+        ("predict_files", (run_folder, [picture]), {"out": tmp_path / "o", "settings": settings, "device": "auto"})
     ]
+
+
+def test_every_setting_of_the_prediction_is_an_option(api: FakeApi, run_folder: Path) -> None:
+    words = "--threshold 0.3 --tiles 512 --overlap 0.1 --no-whole --batch-size 3 --every 5 --write yolo,json".split()
+    assert cli.run(["predict", str(run_folder), str(run_folder), *words]) == 0
+    written: dict[str, Any] = {"threshold": 0.3, "tiles": 512, "overlap": 0.1, "whole": False, "batch_size": 3}
+    expected = config.Prediction(**written, every=5, write=("yolo", "json"))
+    assert api.calls[0][2]["settings"] == expected
+    plain = config.Prediction().model_dump()
+    assert [key for key, value in expected.model_dump().items() if value == plain[key]] == []
 
 
 @pytest.mark.parametrize(
@@ -114,6 +125,12 @@ def test_predict_hands_over(api: FakeApi, run_folder: Path, tmp_path: Path) -> N
         (["predict", "RUN", "nothing.jpg"], 1, "there is no nothing.jpg"),
         (["trian"], 2, "Did you mean 'train'?"),
         (["predict", "RUN"], 2, "Missing argument"),
+        (["predict", "RUN", "RUN", "--tiles", "0"], 2, "tiles: 0 is wrong; give integer >= 1 or none"),
+        (
+            ["predict", "RUN", "RUN", "--write", "json,txt"],
+            2,
+            "write: json,txt is wrong; give non-empty list, each json,",
+        ),
     ],
 )
 def test_mistakes_are_said_before_any_work(

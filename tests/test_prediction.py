@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dinotune import api
+from dinotune import api, config
 from dinotune.data.shape_pictures import SHAPE_CLASSES
 from dinotune.errors import DataError
 from dinotune.prediction import picture_files
@@ -31,9 +31,9 @@ def test_all_that_can_be_read_is_written(finished_run: Path, folder: Path, shape
     single = min((shapes / "images" / "test").iterdir())
     out = tmp_path / "out"
     with pytest.raises(DataError) as raised:
-        api.predict_files(finished_run, [folder, str(single)], out=out, threshold=0)
+        api.predict_files(finished_run, [folder, str(single)], out=out, settings=config.Prediction(threshold=0))
     assert str(folder / "broken.jpg") in str(raised.value)
-    assert f"1 of 6 pictures left out; the rest is in {out}" in str(raised.value)
+    assert f"1 of 6 files left out; the rest is in {out}" in str(raised.value)
     content = json.loads((out / "predictions.json").read_text())
     assert content["classes"] == list(SHAPE_CLASSES)
     files = [folder / "a-2.png", folder / "a.bmp", folder / "a.png", folder / "deep/a.JPG", single]
@@ -46,7 +46,9 @@ def test_all_that_can_be_read_is_written(finished_run: Path, folder: Path, shape
 
 
 def test_entries_equal_the_predictor(finished_run: Path, folder: Path, tmp_path: Path) -> None:
-    api.predict_files(str(finished_run), [folder / "a.png"], out=str(tmp_path / "out"), threshold=0.01)
+    api.predict_files(
+        str(finished_run), [folder / "a.png"], out=str(tmp_path / "out"), settings=config.Prediction(threshold=0.01)
+    )
     (entry,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["pictures"]
     with Image.open(folder / "a.png") as image:
         assert (entry["width"], entry["height"]) == image.size
@@ -65,7 +67,7 @@ def test_stored_thresholds_are_the_default(finished_run: Path, folder: Path, tmp
     api.predict_files(finished_run, [folder / "a.png"], out=tmp_path / "out")
     (entry,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["pictures"]
     assert len(entry["detections"]) == len(api.load(finished_run).predict(folder / "a.png"))
-    api.predict_files(finished_run, [folder / "a.png"], out=tmp_path / "out", threshold=1)
+    api.predict_files(finished_run, [folder / "a.png"], out=tmp_path / "out", settings=config.Prediction(threshold=1))
     (entry,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["pictures"]
     assert entry["detections"] == []
     assert (tmp_path / "out" / "pictures" / "a.jpg").is_file()

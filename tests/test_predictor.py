@@ -14,8 +14,9 @@ from PIL import Image
 
 from dinotune import api
 from dinotune.checkpoints import load_model
+from dinotune.data.any_picture import to_pil
 from dinotune.errors import DataError, DinotuneError, SettingsError
-from dinotune.predictor import Predictor, to_pil
+from dinotune.predictor import Predictor
 from dinotune.types import Detections
 from tests.training.small_runs import changed
 

@@ -9,13 +9,15 @@ import traceback
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import dinotune
 from dinotune.config.loading import Loaded, load_experiment
+from dinotune.config.prediction import Prediction
 from dinotune.errors import DinotuneError, SettingsError
+from dinotune.options import options_of
 
 REPORT_TO = "This is a mistake in dinotune. Please report it with the lines above and the version: dinotune --version"
 
@@ -138,22 +140,22 @@ def evaluate(
 
 
 @app.command()
+@options_of(Prediction)
 def predict(
     source: Source,
-    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, folders of pictures, and videos.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("predictions"),
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Lowest score; none takes the run's best.")
-    ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cuda, mps or cpu.")] = "auto",
+    **options: Any,
 ) -> None:
-    """Predict on pictures: writes JSON and drawn pictures."""
+    """Predict on pictures and videos: writes JSON, drawn copies, and labels to correct by hand."""
+    settings = Prediction.checked(**options)
     missing = [str(path) for path in (source, *pictures) if not path.exists()]
     if missing:
         raise DinotuneError(f"predict: there is no {', '.join(missing)}; paths are relative to {Path.cwd()}")
     from dinotune import api
 
-    print(f"Predictions: {api.predict_files(source, pictures, out=out, threshold=threshold, device=device)}")
+    print(f"Predictions: {api.predict_files(source, pictures, out=out, settings=settings, device=device)}")
 
 
 @app.command()

@@ -56,13 +56,16 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, dtype=_DTYPES[precision], cache_enabled=False)
 
 
+SMALLER_BATCHES = (
+    "halve training.batch_size (and double training.accumulate to keep the course of training), "
+    "evaluation.batch_size, or lower data.size"
+)
+
+
 @contextmanager
-def memory_explained() -> Iterator[None]:
+def memory_explained(remedy: str = SMALLER_BATCHES) -> Iterator[None]:
     """Say what would fit where a GPU runs out of memory."""
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise DinotuneError(
-            f"out of GPU memory ({str(error).splitlines()[0]}); halve training.batch_size (and double "
-            "training.accumulate to keep the course of training), evaluation.batch_size, or lower data.size"
-        ) from error
+        raise DinotuneError(f"out of GPU memory ({str(error).splitlines()[0]}); {remedy}") from error

@@ -21,6 +21,7 @@ SETTINGS = {
     "Experiment",
     "FasterRcnn",
     "Frozen",
+    "Prediction",
     "Sgd",
     "Split",
     "Steps",

@@ -6,6 +6,7 @@ from dinotune.config.data import Augmentation, Data, Split
 from dinotune.config.evaluation import Evaluation
 from dinotune.config.experiment import Experiment
 from dinotune.config.head import CrossEntropy, Detr, FasterRcnn, Focal, Head, QueryHead
+from dinotune.config.prediction import Prediction
 from dinotune.config.training import Adamw, Cosine, Optimizer, Schedule, Sgd, Steps, Training
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Frozen",
     "Head",
     "Optimizer",
+    "Prediction",
     "QueryHead",
     "Schedule",
     "Sgd",

@@ -1,7 +1,7 @@
 """Detections at the task's edges: rows in the pixels of each picture, and `supervision.Detections` for the user."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -9,7 +9,6 @@ import torch
 from dinotune.boxes import clip_boxes, scale_boxes
 from dinotune.data.batches import Batch
 from dinotune.data.records import ImageRecord, LabelSet
-from dinotune.errors import DinotuneError
 from dinotune.tasks.detected_boxes import DetectedBoxes
 from dinotune.types import Detections
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 DEFAULT_THRESHOLD = 0.5
 """Score that counts where no evaluation has found a class's best one."""
+MOST_NAMED = 10
+"""With more classes, only the range of their thresholds is said."""
 
 
 def in_picture_pixels(detections: Detections, batch: Batch) -> DetectedBoxes:
@@ -43,21 +44,20 @@ def _numpy(values: torch.Tensor) -> np.ndarray:
     return array
 
 
-def above_thresholds(
-    detected: DetectedBoxes, labels: LabelSet, thresholds: Mapping[str, float | None] | float
-) -> DetectedBoxes:
-    """Rows whose score reaches the threshold of their class (by name), or one threshold for all.
+def used_thresholds(
+    labels: LabelSet, stored: Mapping[str, float | None], threshold: float | None = None
+) -> dict[str, float]:
+    """Lowest score that counts, per class name: one for all, or else the stored ones, or else `DEFAULT_THRESHOLD`."""
+    if threshold is not None:
+        return dict.fromkeys(labels.names, threshold)
+    limits = {name: stored.get(name) for name in labels.names}
+    return {name: DEFAULT_THRESHOLD if limit is None else limit for name, limit in limits.items()}
 
-    Raises:
-        DinotuneError: a threshold outside [0, 1].
-    """
-    if isinstance(thresholds, Mapping):
-        stored = [thresholds.get(name) for name in labels.names]
-        limits = np.array([DEFAULT_THRESHOLD if limit is None else limit for limit in stored])
-        return detected.select(detected.scores >= limits[detected.labels])
-    if not 0 <= thresholds <= 1:
-        raise DinotuneError(f"threshold: {thresholds} is no score; give a number in [0, 1], e.g. 0.4")
-    return detected.select(detected.scores >= float(thresholds))
+
+def above_thresholds(detected: DetectedBoxes, labels: LabelSet, thresholds: Mapping[str, float]) -> DetectedBoxes:
+    """Rows whose score reaches the threshold of their class (by name)."""
+    limits = np.array([thresholds[name] for name in labels.names])
+    return detected.select(detected.scores >= limits[detected.labels])
 
 
 def to_supervision(detected: DetectedBoxes, labels: LabelSet) -> "sv.Detections":
@@ -84,3 +84,28 @@ def truth_to_supervision(record: ImageRecord, labels: LabelSet) -> "sv.Detection
         labels=record.labels[objects],
     )
     return to_supervision(rows, labels)
+
+
+def detection_entries(detections: "sv.Detections") -> list[dict[str, Any]]:
+    """Detections of a picture for a JSON file: class, score and `box_xyxy` in pixels of the picture."""
+    assert detections.confidence is not None
+    columns = (detections.data["class_name"], detections.confidence, detections.xyxy)
+    return [
+        {"class": str(name), "score": round(float(score), 4), "box_xyxy": [round(float(side), 2) for side in box]}
+        for name, score, box in zip(*columns, strict=True)
+    ]
+
+
+def describe_thresholds(labels: LabelSet, stored: Mapping[str, float | None], threshold: float | None = None) -> str:
+    """Which scores count, in a line."""
+    if threshold is not None:
+        return f"threshold {threshold:g} for all classes"
+    used = used_thresholds(labels, stored)
+    known = {name: limit for name, limit in used.items() if stored.get(name) is not None}
+    if len(used) > MOST_NAMED and known:
+        spread = f"{min(known.values()):.2f} to {max(known.values()):.2f} for {len(known)} of {len(used)} classes"
+        return f"thresholds of the model: {spread}, otherwise {DEFAULT_THRESHOLD}"
+    if not known:
+        return f"threshold {DEFAULT_THRESHOLD} for all classes: the model has no best ones"
+    parts = [f"{name} {limit:.2f}{'' if name in known else ' (default)'}" for name, limit in used.items()]
+    return f"thresholds of the model: {', '.join(parts)}"

@@ -1,0 +1,50 @@
+"""Settings of the prediction on pictures and videos."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from dinotune.config.base import Count, Section, Share, Switch
+from dinotune.config.describe import describe
+from dinotune.errors import SettingsError
+
+
+def _listed(value: Any) -> Any:
+    return [word.strip() for word in value.split(",")] if isinstance(value, str) else value
+
+
+class Prediction(Section):
+    """How a trained model predicts, and what is written about it."""
+
+    threshold: Share | None = None
+    """Lowest score that counts; none takes each class's best-F1 score, stored with the model."""
+    tiles: Count | None = None
+    """Cut larger pictures into overlapping tiles of this many pixels; none predicts on them whole."""
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.2
+    """Share of a tile that its neighbour sees too; objects up to that size are whole in one of them."""
+    whole: Switch = True
+    """Beside the tiles, look at the whole picture for objects larger than any tile."""
+    batch_size: Count = 8
+    """Pictures, tiles or frames per step of the network."""
+    every: Count = 1
+    """Of videos, take every frame whose number is a multiple of this."""
+    write: Annotated[
+        tuple[Literal["json", "pictures", "yolo", "coco"], ...], BeforeValidator(_listed), Field(min_length=1)
+    ] = ("json", "pictures")
+    """What to write, with commas between: predictions as JSON, drawn pictures (or video), labels to correct by hand."""
+
+    @classmethod
+    def checked(cls, **values: Any) -> Self:
+        """The settings, or a SettingsError with a line for each wrong one."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            wrong = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
+            raise SettingsError("\n".join(_sentence(cls, name, values[name]) for name in wrong)) from None
+
+
+def _sentence(section: type[Section], name: str, value: Any) -> str:
+    field = section.model_fields.get(name)
+    if field is None:
+        return f"{name}: unknown; there is {', '.join(section.model_fields)}"
+    return f"{name}: {value} is wrong; give {describe(field)}"

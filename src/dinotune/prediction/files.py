@@ -1,0 +1,149 @@
+"""Predict on files, folders and videos; write JSON, drawn pictures and labels.
+
+Pictures are read ahead and drawn in threads while the network computes.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from dinotune import config
+from dinotune.data.images import read_image
+from dinotune.data.streams import ahead
+from dinotune.errors import DataError, SettingsError
+from dinotune.files import check_folder, write_json
+from dinotune.prediction.progress import counting, say
+from dinotune.prediction.sources import distinct_names, is_video, picture_files, picture_suffixes
+from dinotune.prediction.video import predict_video
+from dinotune.predictor import PLAIN, Predictor, load_predictor
+from dinotune.tasks.detection import describe_thresholds, detection_entries
+from dinotune.tasks.drawing import draw_detections, save_drawing
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+THREADS = 4
+
+
+def predict_files(
+    source: Path | str,
+    pictures: Sequence[Path | str],
+    *,
+    out: Path | str,
+    settings: config.Prediction = PLAIN,
+    device: str = "auto",
+) -> Path:
+    """Predict on files, on all pictures below folders and on videos.
+
+    Writes `predictions.json` and `pictures/` for pictures, `videos/NAME.mp4` and `videos/NAME.json` for videos.
+
+    Args:
+        source: Run folder or checkpoint file.
+        pictures: Files and folders; videos in folders are left alone.
+        out: Folder for the results; files of the same names are replaced, others stay.
+        settings: Threshold, tiles, batches, and what to write.
+        device: Where to compute, as the setting of this name.
+
+    Returns:
+        The folder with the results.
+
+    Raises:
+        DataError: pictures or videos that cannot be read, named after all others are done and written.
+        SettingsError: settings that do not go with what is there to predict on.
+        KeyboardInterrupt: after what was predicted so far is written.
+    """
+    out = Path(out)
+    check_folder(out)
+    found = _found(pictures, out)
+    videos = [path for path in found if is_video(path)]
+    found = [path for path in found if not is_video(path)]
+    _check(settings, videos)
+    predictor = load_predictor(source, device)
+    say(describe_thresholds(predictor.labels, predictor.description.thresholds, settings.threshold))
+    failures = _predict_pictures(predictor, found, out, settings) if found else []
+    for video, name in zip(videos, distinct_names(videos, ".mp4"), strict=True):
+        try:
+            predict_video(predictor, video, out / "videos" / name, settings)
+        except DataError as error:
+            failures.append(str(error))
+    if failures:
+        count = len(found) + len(videos)
+        raise DataError("\n".join([*failures, f"{len(failures)} of {count} files left out; the rest is in {out}"]))
+    return out
+
+
+def _found(pictures: Sequence[Path | str], out: Path) -> list[Path]:
+    # Pictures drawn into `out` before are results, even where `out` lies in a folder of pictures.
+    found = [path for path in picture_files(pictures) if (out / "pictures").resolve() not in path.resolve().parents]
+    if not found:
+        suffixes = ", ".join(sorted(picture_suffixes()))
+        raise DataError(
+            f"no pictures in {', '.join(map(str, pictures))}; looked for {suffixes}; name videos one by one"
+        )
+    return found
+
+
+def _check(settings: config.Prediction, videos: Sequence[Path]) -> None:
+    if settings.every > 1 and not videos:
+        raise SettingsError(f"every: {settings.every} is for videos, but there are pictures only; leave it out")
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A picture to predict on, or why it cannot be read."""
+
+    index: int
+    path: Path
+    image: Image.Image | None
+    problem: str = ""
+
+
+def _open(item: tuple[int, Path]) -> _Opened:
+    try:
+        return _Opened(*item, read_image(item[1]))
+    except DataError as error:
+        return _Opened(*item, None, str(error))
+
+
+def _predict_pictures(predictor: Predictor, paths: Sequence[Path], out: Path, settings: config.Prediction) -> list[str]:
+    """Write the results of all pictures; returns a sentence for each that cannot be read."""
+    names = distinct_names(paths, ".jpg")
+    failures: dict[int, str] = {}
+    entries: dict[int, dict[str, Any]] = {}
+
+    def readable(opened: Iterator[_Opened]) -> Iterator[tuple[_Opened, Image.Image]]:
+        for picture in opened:
+            if picture.image is None:
+                failures[picture.index] = picture.problem
+            else:
+                yield picture, picture.image
+
+    def write(predicted: "tuple[_Opened, sv.Detections]") -> tuple[int, dict[str, Any]]:
+        picture, detections = predicted
+        assert picture.image is not None
+        if "pictures" in settings.write:
+            save_drawing(draw_detections(picture.image, detections), out / "pictures" / names[picture.index])
+        width, height = picture.image.size
+        entry = {"file": str(picture.path), "width": width, "height": height}
+        return picture.index, {**entry, "detections": detection_entries(detections)}
+
+    with counting(str(out), len(paths), "pictures") as counter, ThreadPoolExecutor(THREADS) as pool:
+        try:
+            opened = ahead(pool, _open, enumerate(paths), THREADS)
+            for index, entry in ahead(pool, write, predictor.stream(readable(opened), settings), THREADS):
+                entries[index] = entry
+                counter.advance()
+        finally:
+            _write_results(predictor, [entry for _, entry in sorted(entries.items())], out, settings)
+    return [problem for _, problem in sorted(failures.items())]
+
+
+def _write_results(predictor: Predictor, entries: list[dict[str, Any]], out: Path, settings: config.Prediction) -> None:
+    if "json" in settings.write:
+        thresholds = predictor.thresholds(settings.threshold)
+        content = {"classes": list(predictor.labels.names), "thresholds": thresholds, "pictures": entries}
+        write_json(out / "predictions.json", content)

@@ -1,0 +1,123 @@
+"""Predict on a video frame by frame, in constant memory: a drawn copy, and a JSON of all frames."""
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from dinotune import config
+from dinotune.data.streams import ahead
+from dinotune.errors import DataError
+from dinotune.prediction.progress import counting, say
+from dinotune.prediction.video_files import Film, FrameList, Predicted
+from dinotune.predictor import Predictor
+from dinotune.tasks.drawing import draw_detections
+
+if TYPE_CHECKING:
+    import cv2
+    import supervision as sv
+
+THREADS = 4
+USUAL_SPEED = 25.0
+"""Frames per second where the file does not say."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    number: int
+    """0-based, as in the file."""
+    seconds: float
+    image: Image.Image
+
+
+class _Video:
+    """An opened video file."""
+
+    def __init__(self, path: Path, capture: "cv2.VideoCapture") -> None:
+        import cv2
+
+        self.path = path
+        self.capture = capture
+        speed = capture.get(cv2.CAP_PROP_FPS)
+        self.frames_per_second = speed if math.isfinite(speed) and speed > 0 else USUAL_SPEED
+        self.announced = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        """Number of frames that the file claims; 0 where it does not say."""
+        self.read = 0
+
+    def frames(self, every: int) -> Iterator[_Frame]:
+        """Every frame whose number is a multiple of `every`. DataError where there is none; a broken rest is said and left out."""
+        import cv2
+
+        while self.capture.grab():
+            number, self.read = self.read, self.read + 1
+            if number % every:
+                continue
+            seconds = self.capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            decoded, pixels = self.capture.retrieve()
+            if not decoded:
+                break
+            # Streams without timestamps give 0 for all frames.
+            yield _Frame(number, seconds or number / self.frames_per_second, Image.fromarray(pixels[..., ::-1].copy()))
+        if not self.read:
+            raise DataError(f"{self.path}: no frame of this video can be read; it may be damaged or cut off")
+        if self.read < self.announced:
+            say(f"{self.path}: only {self.read} of {self.announced} frames can be read")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Video]:
+    import cv2
+
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            raise DataError(f"{path}: not a readable video; convert it to MP4 (H.264), or to pictures")
+        yield _Video(path, capture)
+    finally:
+        capture.release()
+
+
+def predict_video(predictor: Predictor, path: Path, drawn: Path, settings: config.Prediction) -> None:
+    """Write a drawn copy to `drawn` and its detections to a JSON beside it, as far as `settings.write` asks for.
+
+    With `settings.every` N, both hold every N-th frame, and the copy runs at the speed of the original. Ctrl-C
+    leaves both as far as they came; errors leave neither.
+
+    Raises:
+        DataError: the file is no readable video.
+    """
+    with _opened(path) as video, ExitStack() as stack:
+        files: list[Film | FrameList] = []
+        if "pictures" in settings.write:
+            files.append(stack.enter_context(Film(drawn, video.frames_per_second / settings.every)))
+        if "json" in settings.write:
+            head = _head(predictor, video, settings)
+            files.append(stack.enter_context(FrameList(drawn.with_suffix(".json"), head)))
+        total = math.ceil(video.announced / settings.every) or None
+        pool = stack.enter_context(ThreadPoolExecutor(THREADS))
+        counter = stack.enter_context(counting(str(path), total, "frames"))
+        predicted = predictor.stream(((frame, frame.image) for frame in video.frames(settings.every)), settings)
+        for frame in ahead(pool, _draw, predicted, THREADS):
+            for file in files:
+                file.add(frame)
+            counter.advance()
+
+
+def _head(predictor: Predictor, video: _Video, settings: config.Prediction) -> dict[str, Any]:
+    return {
+        "file": str(video.path),
+        "frames_per_second": video.frames_per_second,
+        "every": settings.every,
+        "classes": list(predictor.labels.names),
+        "thresholds": predictor.thresholds(settings.threshold),
+    }
+
+
+def _draw(predicted: "tuple[_Frame, sv.Detections]") -> Predicted:
+    frame, detections = predicted
+    return Predicted(frame.number, frame.seconds, draw_detections(frame.image, detections), detections)
