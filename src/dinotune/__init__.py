@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dinotune.api import evaluate, load, resume, train
     from dinotune.backbones import load_backbone
     from dinotune.config import (
+        Adam,
         Adamw,
         Augmentation,
         Backbone,
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
         CrossEntropy,
         Data,
         Detr,
+        EarlyStopping,
         Evaluation,
         Experiment,
         FasterRcnn,
         Focal,
         Frozen,
+        Goal,
         Prediction,
         Sgd,
         Split,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adam",
     "Adamw",
     "Augmentation",
     "Backbone",
@@ -44,11 +48,13 @@ __all__ = [
     "Data",
     "Detr",
     "DinotuneError",
+    "EarlyStopping",
     "Evaluation",
     "Experiment",
     "FasterRcnn",
     "Focal",
     "Frozen",
+    "Goal",
     "Prediction",
     "Sgd",
     "Split",

@@ -37,6 +37,13 @@ CHANGEABLE_ON_RESUME = (
     "training.epochs",
     "training.validate_every",
     "training.checkpoint_every",
+    "training.early_stopping",
+    "training.early_stopping.patience",
+    "training.early_stopping.metric",
+    "training.early_stopping.min_improvement",
+    "training.must_reach",
+    "training.must_reach.metric",
+    "training.must_reach.value",
     "training.checkpoint_every_steps",
     "training.log_every",
     "training.max_skipped_steps",
@@ -79,7 +86,7 @@ def train(
 
     experiment = with_absolute_paths(experiment)
     preparation = prepare(experiment)
-    folder = create_run_folder(experiment, Path(out) if out else None, overwrite=overwrite)
+    folder = create_run_folder(preparation.experiment, Path(out) if out else None, overwrite=overwrite)
     Progress(folder / "train.log").say("\n".join([f"run folder: {folder}", *notes]))
     train_run(preparation, folder)
     return Run(folder)
@@ -108,7 +115,7 @@ def resume(run: Path | str, overrides: Sequence[str] = ()) -> Run:
 
     for note in loaded.notes:
         Progress(run / "train.log").say(note)
-    train_run(prepare(after), run, resume=True)
+    train_run(prepare(after, resume=True), run, resume=True)
     return Run(run)
 
 
@@ -174,7 +181,7 @@ def evaluate(
 
 def _run_evaluation(model: Any, experiment: config.Experiment, records: Records) -> Evaluation:
     device = resolve_device(experiment.device)
-    batch_size = experiment.evaluation.batch_size or experiment.training.batch_size
+    batch_size = experiment.evaluation.batch_size or experiment.training.pictures_per_step
     with Progress(None) as progress, memory_explained():
         loader = evaluation_loader(
             records,

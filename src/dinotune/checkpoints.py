@@ -25,6 +25,9 @@ from dinotune.model import Model
 
 METADATA_KEY = "dinotune"
 
+AVERAGED_KEY = "averaged_weights"
+"""Where `last.ckpt` holds the running mean of the weights, if the run keeps one."""
+
 
 @dataclass(frozen=True)
 class Description:
@@ -103,10 +106,10 @@ def write_checkpoint(path: Path, model: Model, description: Description) -> None
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Description]:
-    """Tensors and description of a `.safetensors` file or of `last.ckpt`."""
+    """Tensors for use (averaged ones where the run keeps a mean) and description of a `.safetensors` file or `last.ckpt`."""
     if path.suffix == ".ckpt":
         resumable = read_resume_file(path)
-        return resumable.weights, resumable.description
+        return resumable.weights | resumable.averaged, resumable.description
     with _damage_explained(path), safe_open(path, framework="pt") as opened:
         description = json.loads((opened.metadata() or {})[METADATA_KEY])
         # The opened file is no mapping.
@@ -119,6 +122,9 @@ class Resumable:
     """What `last.ckpt` holds beside optimiser and progress."""
 
     weights: dict[str, Tensor]
+    """As the last step left them."""
+    averaged: dict[str, Tensor]
+    """Their running mean, for those of which the run keeps one."""
     description: Description
     run_state: dict[str, Any]
     """Plain values of the run's state."""
@@ -132,6 +138,7 @@ def read_resume_file(path: Path) -> Resumable:
         stored = torch.load(path, map_location="cpu", weights_only=True)
         return Resumable(
             weights={name.removeprefix("model."): tensor for name, tensor in stored["state_dict"].items()},
+            averaged=stored.get(AVERAGED_KEY, {}).get("weights", {}),
             description=Description.from_json(json.loads(stored[METADATA_KEY]["description"])),
             run_state=json.loads(stored[METADATA_KEY]["state"]),
             steps=int(stored["global_step"]),

@@ -12,15 +12,18 @@ import dinotune
 ROOT = Path(__file__).parents[2]
 VERBS = {"train", "load", "evaluate", "resume", "load_backbone", "read_image"}
 SETTINGS = {
+    "Adam",
     "Adamw",
     "Augmentation",
     "Backbone",
     "Cosine",
     "Data",
+    "EarlyStopping",
     "Evaluation",
     "Experiment",
     "FasterRcnn",
     "Frozen",
+    "Goal",
     "Prediction",
     "Sgd",
     "Split",

@@ -7,9 +7,21 @@ from dinotune.config.evaluation import Evaluation
 from dinotune.config.experiment import Experiment
 from dinotune.config.head import CrossEntropy, Detr, FasterRcnn, Focal, Head, QueryHead
 from dinotune.config.prediction import Prediction
-from dinotune.config.training import Adamw, Cosine, Optimizer, Schedule, Sgd, Steps, Training
+from dinotune.config.training import (
+    Adam,
+    Adamw,
+    Cosine,
+    EarlyStopping,
+    Goal,
+    Optimizer,
+    Schedule,
+    Sgd,
+    Steps,
+    Training,
+)
 
 __all__ = [
+    "Adam",
     "Adamw",
     "Adapter",
     "Augmentation",
@@ -18,11 +30,13 @@ __all__ = [
     "CrossEntropy",
     "Data",
     "Detr",
+    "EarlyStopping",
     "Evaluation",
     "Experiment",
     "FasterRcnn",
     "Focal",
     "Frozen",
+    "Goal",
     "Head",
     "Optimizer",
     "Prediction",

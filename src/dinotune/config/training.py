@@ -1,10 +1,10 @@
 """Settings of the training: optimiser, schedule, precision, checkpoints."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from dinotune.config.base import Count, FromKindName, NonNegativeFloat, PositiveFloat, Section, Switch
+from dinotune.config.base import Count, FromKindName, NonNegativeFloat, PositiveFloat, Section, Share, Switch, UserPath
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -13,6 +13,15 @@ class Adamw(Section):
     """AdamW (Loshchilov and Hutter 2019)."""
 
     kind: Literal["adamw"] = "adamw"
+    """Name of the optimiser."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Decay of the running means of gradient and squared gradient."""
+
+
+class Adam(Section):
+    """Adam (Kingma and Ba 2015): its weight decay is added to the gradient, so it takes a far smaller one than AdamW."""
+
+    kind: Literal["adam"] = "adam"
     """Name of the optimiser."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of the running means of gradient and squared gradient."""
@@ -49,7 +58,32 @@ class Steps(Section):
     """Factor of each drop."""
 
 
-Optimizer = Annotated[Adamw | Sgd, Field(discriminator="kind"), FromKindName]
+class EarlyStopping(Section):
+    """When to stop before the last epoch."""
+
+    patience: Count = 10
+    """Evaluations in a row without improvement after which training stops."""
+    metric: Literal["AP", "loss"] = "AP"
+    """What must improve on the validation split: AP upwards or the loss downwards."""
+    min_improvement: NonNegativeFloat = 0.0
+    """Smaller steps forward do not count."""
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """A number stands for `patience`."""
+        return {"patience": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Goal(Section):
+    """What the best evaluation by AP must reach."""
+
+    metric: Literal["AP", "AP50", "AP75"] = "AP50"
+    """Name of the number."""
+    value: Share = 0.9
+    """Its smallest value that passes."""
+
+
+Optimizer = Annotated[Adamw | Adam | Sgd, Field(discriminator="kind"), FromKindName]
 Schedule = Annotated[Cosine | Steps, Field(discriminator="kind"), FromKindName]
 
 
@@ -58,8 +92,8 @@ class Training(Section):
 
     epochs: Count = 50
     """Passes over the training pictures."""
-    batch_size: Count = 8
-    """Pictures per step and device."""
+    batch_size: Count | Literal["auto"] = 8
+    """Pictures per step and device; `auto` tries the largest network input, takes the largest power of two that leaves a fifth of the free memory, at most a quarter of the training pictures and on the CPU 16, and stores the number in the run."""
     accumulate: Count = 1
     """Steps whose gradients are added before the weights change."""
     learning_rate: PositiveFloat = 1e-4
@@ -70,6 +104,10 @@ class Training(Section):
     """Optimiser."""
     schedule: Schedule = Cosine()
     """Course of the learning rate after the warm-up."""
+    ema_decay: Decay | None = None
+    """Decay per step of a running mean of the learning weights (0.9998 is usual; less in the first steps), which evaluations and files for use then take; none keeps no mean."""
+    initialize_from: UserPath | None = None
+    """Run folder or model file whose weights the model starts with, as far as names, shapes and class names fit; none starts anew."""
     warmup_steps: Annotated[int, Field(strict=True, ge=0)] = 100
     """Steps over which the learning rate rises linearly from 0; at most a quarter of the run is taken."""
     clip: NonNegativeFloat = 1.0
@@ -78,6 +116,10 @@ class Training(Section):
     """Arithmetic under autocast (weights stay fp32); `auto` is bf16 on a GPU that has it, else fp32."""
     validate_every: Count = 1
     """Epochs between evaluations on the validation split; the last epoch is always evaluated."""
+    early_stopping: EarlyStopping | None = None
+    """Stop once evaluations no longer improve; a number stands for `patience`, none trains all epochs."""
+    must_reach: Goal | None = None
+    """Score that the run must reach: it ends with PASS, or with FAIL and exit status 1; none judges nothing."""
     checkpoint_every: Count | None = None
     """Keep a file for use every this many epochs, beside last and best."""
     checkpoint_every_steps: Count | None = None
@@ -88,3 +130,9 @@ class Training(Section):
     """Steps with a loss that is not finite that are skipped, with their pictures named, before training stops."""
     deterministic: Switch = False
     """Use only deterministic algorithms (slower on a GPU; the CPU is exact either way)."""
+
+    @property
+    def pictures_per_step(self) -> int:
+        """`batch_size` of a prepared run, whose `auto` is resolved."""
+        assert self.batch_size != "auto"
+        return self.batch_size

@@ -72,6 +72,10 @@ class TrainBatchSampler(Sampler[list[Draw]]):
             height, width = sizes[scale]
             yield [Draw(picture, height, width, seed, epoch, number) for picture in pictures]
 
+    def largest_hw(self) -> tuple[int, int]:
+        """Height and width of the largest network input that any batch can have."""
+        return max((size for sizes in self._groups for size in sizes), key=lambda size: size[0] * size[1])
+
     def _plan(self) -> list[tuple[Sizes, list[int]]]:
         """The epoch's batches: sizes to draw from, and pictures."""
         generator = np.random.default_rng([self._seed, ORDER, self.epoch])

@@ -1,10 +1,22 @@
 """The contract every head keeps: features -> predictions, and the loss that teaches them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import nn
 
 from dinotune.types import Features, Losses, Predictions, Targets
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """Where the classes lie on the first axis of a parameter: in the order of the labels, the same number of rows each."""
+
+    first: int = 0
+    """First row of class 0; the rows before it (background) and after the last class (no object) belong to none."""
+    per_class: int = 1
+    """Rows of each class."""
 
 
 class Head(nn.Module, ABC):
@@ -24,3 +36,7 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def predict(self, features: Features) -> Predictions:
         """Predictions in pixels of the network input."""
+
+    def class_rows(self) -> Mapping[str, ClassRows]:
+        """The parameters whose shape depends on the number of classes, by their name in the head."""
+        return {}

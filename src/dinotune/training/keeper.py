@@ -14,11 +14,13 @@ from dinotune.data.batches import Batch
 from dinotune.errors import DataError, DinotuneError
 from dinotune.evaluation import Evaluation, evaluation_folder, explain
 from dinotune.files import write_atomically, write_json
+from dinotune.training.early_stopping import why_stop
 from dinotune.training.interrupts import InterruptedRunError, StopRequest
 from dinotune.training.memory import memory_gb
 from dinotune.training.metrics_log import MetricsLog
 from dinotune.training.module import TrainingModule
 from dinotune.training.progress import Progress
+from dinotune.training.verdict import describe_without_gradient
 
 Evaluate = Callable[[Callable[[Batch], None]], Evaluation]
 
@@ -55,20 +57,20 @@ class RunKeeper(pl.Callback):
         return self.folder / "checkpoints" / "last.ckpt"
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Enter the backbone's stage, and make up for an evaluation that a stop left out."""
+        """Enter the backbone's stage, and make up for an evaluation that a stop left out; the run may be over with it."""
         # Lightning has just put its own SIGTERM handler in place, which ends with exit status 0 and saves nothing.
         self.stop.install()
         state = self.module.state
-        self.module.model.backbone.set_epoch(state.epoch)
+        self.module.enter_epoch(state.epoch)
         if state.evaluation_pending:
             self._finish_epoch(trainer, state.epoch)
+        else:
+            self._stop_early(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Enter the backbone's stage of this epoch."""
         epoch = trainer.current_epoch
-        self.module.state.begin_epoch(epoch)
-        self.module.sampler.set_epoch(epoch)
-        if self.module.model.backbone.set_epoch(epoch):
+        if self.module.begin_epoch(epoch):
             learning = sum(p.numel() for p in self.module.model.backbone.parameters() if p.requires_grad)
             self.progress.say(f"epoch {epoch + 1}: {learning:,} parameters of the backbone learn from here on")
 
@@ -154,18 +156,15 @@ class RunKeeper(pl.Callback):
         module.state.epoch = epoch
         module.description = replace(module.description, epoch=epoch)
         due = (epoch + 1) % training.validate_every == 0 or epoch + 1 == training.epochs
-        evaluation = self._evaluate() if due else None
-        line = self._epoch_line(trainer, epoch, evaluation)
-        improved = self._update_best(evaluation)
-        for name in improved:
-            write_checkpoint(self.folder / "checkpoints" / f"best_{name}.safetensors", module.model, module.description)
+        with module.weights_for_use():
+            evaluation = self._evaluate() if due else None
+            line = self._epoch_line(trainer, epoch, evaluation)
+            improved = self._update_best(evaluation)
+            self._write_files(epoch, improved)
         if evaluation is not None and "AP" in improved:
             experiment = module.experiment
             evaluation.write(evaluation_folder(self.folder, experiment.data, experiment.evaluation.split, "best_AP"))
             write_json(self.folder / "metrics.json", {"epoch": epoch, **evaluation.to_json()})
-        if training.checkpoint_every and (epoch + 1) % training.checkpoint_every == 0:
-            path = self.folder / "checkpoints" / f"epoch_{epoch + 1}.safetensors"
-            write_checkpoint(path, module.model, module.description)
         self.metrics_log.epoch(line)
         self.progress.epoch(line, improved, training.epochs)
         if evaluation is not None:
@@ -173,9 +172,28 @@ class RunKeeper(pl.Callback):
             self._say_once(*evaluation.metrics.notes)
             if reason := explain(evaluation):
                 self.progress.say(reason)
+        if module.state.without_gradient:
+            self._say_once(describe_without_gradient(module.state.without_gradient))
         module.state.begin_epoch(epoch + 1)
         self._save(trainer)
+        self._stop_early(trainer)
         self.epoch_started = self.step_started = time.perf_counter()
+
+    def _write_files(self, epoch: int, improved: list[str]) -> None:
+        """Files for use: the best ones that this evaluation surpassed, and the one of every so many epochs."""
+        module, every = self.module, self.module.experiment.training.checkpoint_every
+        names = [f"best_{name}" for name in improved]
+        if every and (epoch + 1) % every == 0:
+            names.append(f"epoch_{epoch + 1}")
+        for name in names:
+            write_checkpoint(self.folder / "checkpoints" / f"{name}.safetensors", module.model, module.description)
+
+    def _stop_early(self, trainer: pl.Trainer) -> None:
+        training = self.module.experiment.training
+        reason = why_stop(self.metrics_log.epochs, training.early_stopping)
+        if reason is not None and self.module.state.epoch < training.epochs:
+            trainer.should_stop = True
+            self.progress.say(reason)
 
     def _say_once(self, *messages: str) -> None:
         for message in messages:

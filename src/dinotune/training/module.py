@@ -1,6 +1,8 @@
 """One LightningModule for all tasks: a step, the optimiser, and what a checkpoint holds."""
 
 import json
+import re
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning.pytorch as pl
@@ -9,14 +11,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dinotune import config
-from dinotune.checkpoints import METADATA_KEY, Description, load_trained_state, trained_state
+from dinotune.checkpoints import AVERAGED_KEY, METADATA_KEY, Description, load_trained_state, trained_state
 from dinotune.data.batches import Batch
 from dinotune.data.photometric import photometric
 from dinotune.data.sampler import TrainBatchSampler
 from dinotune.data.seeds import mix_seed
 from dinotune.model import Model
+from dinotune.training.averaging import AveragedWeights
 from dinotune.training.optimizer import build_optimizer, learning_rate_factor
 from dinotune.training.state import RunState
+
+KEY_BIAS = re.compile(r"(^|\.)(k|key|k_proj)[._]bias$")
+"""Softmax does not see the bias of the keys: it adds the same to every logit of a query."""
 
 
 class TrainingModule(pl.LightningModule):
@@ -40,6 +46,8 @@ class TrainingModule(pl.LightningModule):
         self.state = state
         self.losses: dict[str, float] = {}
         """Loss terms of the last step and their sum as `loss`; empty where the step was skipped."""
+        decay = experiment.training.ema_decay
+        self.averaged = None if decay is None else AveragedWeights(model, decay)
         self.gradient_norm = 0.0
         self.skipped_because: str | None = None
 
@@ -53,6 +61,34 @@ class TrainingModule(pl.LightningModule):
     def steps_per_epoch(self) -> int:
         """Optimiser steps per epoch."""
         return -(-len(self.loader) // self.experiment.training.accumulate)
+
+    def enter_epoch(self, epoch: int) -> bool:
+        """Enter the backbone's stage of this epoch; true if something changed."""
+        changed = self.model.backbone.set_epoch(epoch)
+        if self.averaged is not None:
+            self.averaged.join()
+        return changed
+
+    def begin_epoch(self, epoch: int) -> bool:
+        """Begin an epoch at its first batch; true if something else learns than before."""
+        before = set()
+        if epoch > 0:
+            self.model.backbone.set_epoch(epoch - 1)
+            before = set(self._learning())
+        changed = self.enter_epoch(epoch)
+        self.state.begin_epoch(epoch)
+        self.state.without_gradient += [name for name in self._learning() if name not in before]
+        self.sampler.set_epoch(epoch)
+        return changed
+
+    def _learning(self) -> list[str]:
+        """Names of the parameters that learn now and whose gradient is not zero by construction."""
+        named = self.model.named_parameters()
+        return [name for name, parameter in named if parameter.requires_grad and not KEY_BIAS.search(name)]
+
+    def weights_for_use(self) -> AbstractContextManager[None]:
+        """Let the model hold the weights that evaluations and files for use take."""
+        return nullcontext() if self.averaged is None else self.averaged.in_model()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches, from the batch that comes next."""
@@ -69,6 +105,22 @@ class TrainingModule(pl.LightningModule):
         optimizer: Any = self.optimizers()
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self._factor(self.global_step)
+
+    def on_before_optimizer_step(self, _: torch.optim.Optimizer) -> None:
+        """Strike out the parameters that a gradient has reached."""
+        waiting = self.state.without_gradient
+        gradients = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None} if waiting else {}
+        met = [name for name in waiting if name in gradients]
+        if met:
+            reached = torch.stack([gradients[name].any() for name in met]).tolist()  # one wait for the GPU
+            struck = {name for name, there in zip(met, reached, strict=True) if there}
+            self.state.without_gradient = [name for name in waiting if name not in struck]
+
+    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
+        """The optimiser's step, and with it the mean of the weights."""
+        super().optimizer_step(*arguments, **keywords)
+        if self.averaged is not None:
+            self.averaged.update()
 
     @property
     def learning_rate(self) -> float:
@@ -116,6 +168,8 @@ class TrainingModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what was trained, the description and the run's state; drop frozen weights."""
         checkpoint["state_dict"] = {f"model.{name}": tensor for name, tensor in trained_state(self.model).items()}
+        if self.averaged is not None:
+            checkpoint[AVERAGED_KEY] = self.averaged.state()
         checkpoint[METADATA_KEY] = {
             "description": json.dumps(self.description.to_json()),
             "state": json.dumps(self.state.to_json()),
@@ -125,6 +179,8 @@ class TrainingModule(pl.LightningModule):
         """Check that every trained tensor is there, and let the sampler go on at the next batch."""
         state = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
         load_trained_state(self.model, state)
+        if self.averaged is not None:
+            self.averaged.load(checkpoint[AVERAGED_KEY])
         if self.state.evaluation_pending:
             self.sampler.set_epoch(self.state.epoch + 1)
         else:

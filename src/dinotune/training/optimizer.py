@@ -40,6 +40,8 @@ def build_optimizer(model: Model, training: config.Training) -> torch.optim.Opti
     match training.optimizer:
         case config.Adamw(betas=betas):
             return torch.optim.AdamW(groups, betas=betas)
+        case config.Adam(betas=betas):
+            return torch.optim.Adam(groups, betas=betas)
         case config.Sgd(momentum=momentum, nesterov=nesterov):
             return torch.optim.SGD(groups, momentum=momentum, nesterov=nesterov)
 

@@ -10,6 +10,8 @@ from dinotune.data.records import Records
 from dinotune.data.splits import read_records
 from dinotune.device import Precision, resolve_device, resolve_precision
 from dinotune.model import Model
+from dinotune.training.batch_size import find_batch_size
+from dinotune.training.initialization import initialize
 from dinotune.training.optimizer import warmup_steps
 
 
@@ -18,6 +20,7 @@ class Preparation:
     """An experiment with its data read and its model built."""
 
     experiment: config.Experiment
+    """The settings, with a number in the place of `training.batch_size: auto`."""
     device: torch.device
     precision: Precision
     train: Records
@@ -28,8 +31,8 @@ class Preparation:
     """What a user should see before training: device, data, what was loaded, what learns."""
 
 
-def prepare(experiment: config.Experiment) -> Preparation:
-    """Resolve the device, read the data and build the model.
+def prepare(experiment: config.Experiment, *, resume: bool = False) -> Preparation:
+    """Resolve the device and the batch size, read the data, build the model and, unless resumed, initialise it.
 
     Raises:
         DinotuneError: anything the user can mend; nothing has been written yet.
@@ -42,14 +45,22 @@ def prepare(experiment: config.Experiment) -> Preparation:
         train if split == "train" else read_records(experiment.data, split, seed=experiment.seed, labels=train.labels)
     )
     model, report = build_model(experiment, train.labels)
-    opening = (
+    opening = [
         f"device: {device}, precision: {precision}",
         describe_records(train),
         describe_records(measured),
         report.describe(),
         _describe_parameters(model),
-    )
-    return Preparation(experiment, device, precision, train, measured, model, opening)
+    ]
+    training = experiment.training
+    if training.initialize_from is not None and not resume:
+        opening.append(initialize(model, train.labels, training.initialize_from))
+    if training.batch_size == "auto":
+        size, found = find_batch_size(model, experiment, train, device, precision)
+        opening.append(found)
+        training = training.model_copy(update={"batch_size": size})
+        experiment = experiment.model_copy(update={"training": training})
+    return Preparation(experiment, device, precision, train, measured, model, tuple(opening))
 
 
 def describe_records(records: Records) -> str:

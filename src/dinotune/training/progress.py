@@ -35,6 +35,10 @@ class Progress:
     def say(self, line: str) -> None:
         """One line on the terminal and in the log file."""
         self.console.print(line, markup=False)
+        self.log(line)
+
+    def log(self, line: str) -> None:
+        """One line in the log file alone."""
         if self.log_file is not None:
             with self.log_file.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")

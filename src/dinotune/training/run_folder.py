@@ -57,9 +57,10 @@ def _check_replaceable(folder: Path, experiment: config.Experiment) -> None:
 
 
 def local_paths(experiment: config.Experiment) -> list[Path]:
-    """Everything on this machine that an experiment reads: data, and a backbone's folder or file."""
+    """Everything on this machine that an experiment reads: data, a backbone's folder or file, a model to start from."""
     splits = (experiment.data.train, experiment.data.val, experiment.data.test)
     named = [experiment.data.root, *(path for split in splits for path in (split.images, split.annotations))]
+    named.append(experiment.training.initialize_from)
     backbone = Path(experiment.backbone.id).expanduser()
     return [path for path in named if path is not None] + ([backbone] if backbone.exists() else [])
 
@@ -71,7 +72,7 @@ def with_absolute_paths(experiment: config.Experiment) -> config.Experiment:
         paths = {"images": split.images, "annotations": split.annotations}
         return split.model_copy(update={name: path.absolute() for name, path in paths.items() if path is not None})
 
-    data, backbone = experiment.data, experiment.backbone
+    data, backbone, source = experiment.data, experiment.backbone, experiment.training.initialize_from
     root = {"root": data.root.absolute()} if data.root is not None else {}
     splits = {name: absolute(getattr(data, name)) for name in ("train", "val", "test")}
     path = Path(backbone.id).expanduser()
@@ -80,6 +81,7 @@ def with_absolute_paths(experiment: config.Experiment) -> config.Experiment:
         update={
             "data": data.model_copy(update={**root, **splits}),
             "backbone": backbone.model_copy(update=weights),
+            "training": experiment.training.model_copy(update={"initialize_from": source and source.absolute()}),
         }
     )
 

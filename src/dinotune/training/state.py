@@ -25,6 +25,8 @@ class RunState:
     skipped_steps: int = 0
     corrupt: list[str] = field(default_factory=list)
     """What was said about each picture that could not be read, once per picture."""
+    without_gradient: list[str] = field(default_factory=list)
+    """Learning parameters that no gradient has reached yet."""
     epoch_sums: dict[str, float] = field(default_factory=dict)
     """Sums of the loss terms over the pictures of the epoch so far."""
     epoch_pictures: int = 0

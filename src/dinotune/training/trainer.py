@@ -27,6 +27,7 @@ from dinotune.training.preparation import Preparation, ignored_settings
 from dinotune.training.progress import Progress
 from dinotune.training.run_folder import write_environment
 from dinotune.training.state import RunState
+from dinotune.training.verdict import GoalMissedError, judge
 
 LIGHTNING_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "fp32": "32-true",
@@ -39,6 +40,7 @@ def train_run(preparation: Preparation, folder: Path, *, resume: bool = False) -
     """Train in `folder`, which holds experiment.yaml; with `resume`, go on from its last.ckpt.
 
     Raises:
+        GoalMissedError: the run ended below `training.must_reach`.
         InterruptedRunError: Ctrl-C or SIGTERM; a checkpoint lies on disk.
         DinotuneError: anything the user can mend.
     """
@@ -58,6 +60,7 @@ def train_run(preparation: Preparation, folder: Path, *, resume: bool = False) -
         finally:
             end_workers(loader)
         progress.say(_closing(folder, module))
+        _judge(folder, module, progress)
 
 
 def _module(preparation: Preparation) -> TrainingModule:
@@ -65,7 +68,7 @@ def _module(preparation: Preparation) -> TrainingModule:
     loader = training_loader(
         train,
         experiment.data,
-        batch_size=experiment.training.batch_size,
+        batch_size=experiment.training.pictures_per_step,
         multiple=model.size_multiple,
         seed=experiment.seed,
         device_type=preparation.device.type,
@@ -115,7 +118,7 @@ def _evaluation_loader(preparation: Preparation) -> DataLoader[Batch]:
     return evaluation_loader(
         preparation.measured,
         experiment.data,
-        batch_size=experiment.evaluation.batch_size or experiment.training.batch_size,
+        batch_size=experiment.evaluation.batch_size or experiment.training.pictures_per_step,
         multiple=preparation.model.size_multiple,
         device_type=preparation.device.type,
     )
@@ -179,3 +182,15 @@ def _closing(folder: Path, module: TrainingModule) -> str:
         f"{', '.join(reached)} on {module.experiment.evaluation.split}; next:\n"
         f"  dinotune evaluate {folder}\n  dinotune predict {folder} PICTURES"
     )
+
+
+def _judge(folder: Path, module: TrainingModule, progress: Progress) -> None:
+    """Say PASS; raise and log FAIL."""
+    goal = module.experiment.training.must_reach
+    if goal is None:
+        return
+    try:
+        progress.say(judge(folder, goal, module.state.without_gradient))
+    except GoalMissedError as failure:
+        progress.log(str(failure))
+        raise

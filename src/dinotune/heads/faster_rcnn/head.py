@@ -3,7 +3,7 @@
 torchvision's own resizing, normalising and padding transform is left out: the network input is used as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 
 from dinotune import config
-from dinotune.heads.base import Head
+from dinotune.heads.base import ClassRows, Head
 from dinotune.heads.faster_rcnn.levels import Anchors, RoiPooler
 from dinotune.heads.faster_rcnn.postprocessing import fill_slots
 from dinotune.heads.pyramid import SimplePyramid, SingleMap
@@ -74,6 +74,16 @@ class FasterRcnnHead(Head):
         proposals = self._proposals(scores, deltas, anchors, features.image_hw)
         logits, regression = self._classify(levels, proposals)
         return self.postprocess(logits, regression, proposals, features.image_hw)
+
+    def class_rows(self) -> Mapping[str, ClassRows]:
+        """Background stands first; the box regression has four rows per class."""
+        scores, boxes = ClassRows(first=1), ClassRows(first=4, per_class=4)
+        layers = {"cls_score": scores, "bbox_pred": boxes}
+        return {
+            f"roi_heads.box_predictor.{layer}.{kind}": rows
+            for layer, rows in layers.items()
+            for kind in ("weight", "bias")
+        }
 
     def postprocess(
         self,
