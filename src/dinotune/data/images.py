@@ -92,12 +92,12 @@ def image_size_hw(path: Path) -> tuple[int, int]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 width, height = image.size
-                return (width, height) if _orientation(image) > 4 else (height, width)
+                return (width, height) if orientation(image) > 4 else (height, width)
     except (*DECODING_ERRORS, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: not a readable picture: {error}") from None
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8 (above 4: height and width swap); 1 where absent or broken."""
     try:
         # Pillow's own method for PNG decodes the picture to find EXIF behind the pixels; here the header decides.
@@ -109,13 +109,13 @@ def _orientation(image: Image.Image) -> int:
 
 def _turn(image: Image.Image, path: Path, annotated_hw: tuple[int, int] | None) -> int:
     """The EXIF orientation to apply; 1 for none."""
-    orientation = _orientation(image)
+    exif = orientation(image)
     stored = (image.height, image.width)
-    turned = stored[::-1] if orientation > 4 else stored
+    turned = stored[::-1] if exif > 4 else stored
     if annotated_hw is None or turned == annotated_hw:
-        return orientation
+        return exif
     if stored == annotated_hw:
-        _warn_once(f"{path}: EXIF orientation {orientation} left out, since the annotated size fits without it")
+        _warn_once(f"{path}: EXIF orientation {exif} left out, since the annotated size fits without it")
         return 1
     raise DataError(
         f"{path}: {_size(stored)} pixels, but annotated as {_size(annotated_hw)} (height x width); "

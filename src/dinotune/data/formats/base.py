@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float64
+from PIL import Image
 
 from dinotune.data.images import image_size_hw
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
@@ -24,11 +25,14 @@ class SplitPlace:
     """Files of one split."""
 
     annotations: Path
-    """COCO: the JSON file. Pascal VOC: the folder of XML files."""
+    """COCO, TorchVision JSON: the JSON file. Pascal VOC: the folder of XML files. YOLO: the folder of label files; or
+    `data.yaml`, where each picture's path says where its label lies."""
     image_folders: tuple[Path, ...]
-    """Where its pictures may lie, best guess first."""
+    """Where its pictures may lie, best guess first. YOLO: where they lie, all of them; also texts that list pictures."""
     listing: Path | None = None
     """Pascal VOC: the text file that names the split's pictures; none takes every XML file."""
+    classes: Path | None = None
+    """YOLO: `data.yaml` or `classes.txt`; or the folder with all label files, where nothing names the classes."""
 
 
 def clip_boxes(
@@ -53,10 +57,29 @@ def clip_boxes(
     return clipped, keep
 
 
+def note_duplicates(
+    boxes: Float64[np.ndarray, "objects 4"], labels: Sequence[int], note: Callable[[int, Kind, str], None]
+) -> None:
+    """Call `note(row, kind, message)` for every box of a picture that repeats an earlier one of its class."""
+    seen = set()
+    for row, box in enumerate(zip(boxes.tolist(), labels, strict=True)):
+        key = (*box[0], box[1])
+        if key in seen:
+            note(row, Kind.DUPLICATE_BOX, f"{describe_box(boxes[row])} is there already, of the same class")
+        seen.add(key)
+
+
 def describe_box(xyxy: Float64[np.ndarray, "4"]) -> str:
     """The box for messages: `box from (1, 2) to (3.5, 4)`."""
     x1, y1, x2, y2 = (f"{value:.6g}" for value in xyxy)
     return f"box from ({x1}, {y1}) to ({x2}, {y2})"
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """All pictures of a folder and those below it, sorted; hidden files (`._1.jpg` of macOS) are none."""
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def existing(paths: Sequence[Path]) -> set[Path]:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from dinotune.data.formats.base import clip_boxes
+from dinotune.data.formats.base import clip_boxes, note_duplicates
+from dinotune.data.formats.conventions import WrittenBoxes
 from dinotune.data.formats.json_lines import entry_lines
 from dinotune.data.problems import Findings, Kind
 
@@ -50,6 +51,7 @@ class Entries:
 
     file: Path
     noted: list[_Noted] = field(default_factory=list)
+    written: WrittenBoxes = field(default_factory=WrittenBoxes)
 
     def add(self, kind: Kind, key: str, index: int, message: str, id_: object = None) -> None:
         """Note a problem of entry `index` of the list `key`, which calls itself `id_`."""
@@ -58,6 +60,7 @@ class Entries:
 
     def hand_to(self, findings: Findings) -> None:
         """Give all problems to `findings`, with their lines."""
+        self.written.check_sides(self.file, findings)
         if not self.noted:
             return
         lines = entry_lines(read_text(self.file), {(noted.key, noted.position) for noted in self.noted})
@@ -103,6 +106,7 @@ def size_hw(entry: dict[str, Any]) -> tuple[int, int] | None:
 def by_image(listed: list[Any], image_ids: Iterable[int], entries: Entries) -> dict[int, list[Annotation]]:
     """Annotations under the id of their picture, for all pictures of the file."""
     found: dict[int, list[Annotation]] = {image_id: [] for image_id in image_ids}
+    seen: set[int] = set()
     for index, entry in enumerate(listed):
         if not isinstance(entry, dict):
             message = f"{entry!r} is not an object with keys and values"
@@ -112,6 +116,10 @@ def by_image(listed: list[Any], image_ids: Iterable[int], entries: Entries) -> d
             entries.add(Kind.UNKNOWN_PICTURE_ID, "annotations", index, message, entry.get("id"))
         else:
             of_picture.append((index, entry))
+            if isinstance(id_ := entry.get("id"), int):
+                if id_ in seen:
+                    entries.add(Kind.REPEATED_ANNOTATION_ID, "annotations", index, "an earlier annotation has it", id_)
+                seen.add(id_)
     return found
 
 
@@ -125,6 +133,7 @@ def box_columns(
         if label is not None and box is not None:
             rows.append((index, entry, label, box))
     boxes = np.array([box for *_, box in rows], np.float64).reshape(-1, 4)
+    entries.written.add(boxes, hw)
     own_areas = boxes[:, 2] * boxes[:, 3]
     boxes[:, 2:] += boxes[:, :2]
 
@@ -132,6 +141,7 @@ def box_columns(
         index, entry = rows[row][:2]
         entries.add(kind, "annotations", index, message, entry.get("id"))
 
+    note_duplicates(boxes, [label for _, _, label, _ in rows], note)
     boxes, keep = clip_boxes(boxes, hw, note)
     written = [_area(index, entry, entries) for index, entry, *_ in rows]
     areas = np.array([area or own for area, own in zip(written, own_areas, strict=True)], np.float64)

@@ -5,10 +5,12 @@ Pixels are 1-based and inclusive there; here boxes are continuous, so (xmin - 1,
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 import numpy as np
+from jaxtyping import Float64
 from PIL import Image
 
 from dinotune.data.formats.base import (
@@ -16,9 +18,11 @@ from dinotune.data.formats.base import (
     SplitPlace,
     clip_boxes,
     existing,
+    note_duplicates,
     require_any_picture,
     size_from_header,
 )
+from dinotune.data.formats.conventions import WrittenBoxes
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError
@@ -56,11 +60,14 @@ def read_voc(place: SplitPlace, name: str, labels: LabelSet | None, findings: Fi
     paths = _picture_paths(trees, place, findings)
     index = {label: i for i, label in enumerate(labels.names)}
     images: list[ImageRecord] = []
+    written = WrittenBoxes()
     for file, path in paths.items():
         hw = _size_hw(trees[file], path, findings)
         if hw is not None:
-            columns = _columns(trees[file], file, hw, index, findings)
-            images.append(ImageRecord(path, len(images) + 1, *hw, *columns))
+            objects = _objects(trees[file], file, index, findings)
+            written.add(objects.corners, hw)
+            images.append(ImageRecord(path, len(images) + 1, *hw, *_columns(objects, file, hw, findings)))
+    written.check_corners(place.annotations, findings)
     return Records.from_images(name, labels, images)
 
 
@@ -155,27 +162,41 @@ def _size_hw(tree: ElementTree.Element, path: Path, findings: Findings) -> tuple
     return (height, width) if height > 0 and width > 0 else size_from_header(path, findings)
 
 
-def _columns(
-    tree: ElementTree.Element, file: Path, hw: tuple[int, int], index: dict[str, int], findings: Findings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes, labels, crowd and areas of one picture."""
-    objects, labels, corners = [], [], []
+class _Objects(NamedTuple):
+    """The usable objects of one XML file."""
+
+    elements: list[ElementTree.Element]
+    labels: list[int]
+    corners: Float64[np.ndarray, "objects 4"]
+    """As written: xmin, ymin, xmax, ymax."""
+
+
+def _objects(tree: ElementTree.Element, file: Path, index: dict[str, int], findings: Findings) -> _Objects:
+    elements, labels, corners = [], [], []
     for element in tree.findall("object"):
         label, box = _label(element, file, index, findings), _corners(element, file, findings)
         if label is not None and box is not None:
-            objects.append(element)
+            elements.append(element)
             labels.append(label)
             corners.append(box)
-    written = np.array(corners, np.float64).reshape(-1, 4)
+    return _Objects(elements, labels, np.array(corners, np.float64).reshape(-1, 4))
+
+
+def _columns(
+    objects: _Objects, file: Path, hw: tuple[int, int], findings: Findings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, labels, crowd and areas of one picture."""
+    elements, labels, written = objects
     slip = ~(written[:, 2:] > written[:, :2]).all(1)
     boxes = written - np.array([1.0, 1.0, 0.0, 0.0])
     boxes[slip, 2:] -= 1
 
     def note(row: int, kind: Kind, message: str) -> None:
-        findings.add(kind, file, message, line=_line(objects[row]), entry=_text(objects[row].find("name")))
+        findings.add(kind, file, message, line=_line(elements[row]), entry=_text(elements[row].find("name")))
 
+    note_duplicates(boxes, labels, note)
     boxes, keep = clip_boxes(boxes, hw, note)
-    crowd = np.array([_text(element.find("difficult")) == "1" for element in objects], np.bool_)
+    crowd = np.array([_text(element.find("difficult")) == "1" for element in elements], np.bool_)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     return boxes[keep], np.array(labels, np.int64)[keep], crowd[keep], areas[keep]
 

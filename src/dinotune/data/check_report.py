@@ -1,0 +1,85 @@
+"""What a check found, as text for a terminal or file, and as JSON."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dinotune.data.check import DataCheck, SplitCounts
+from dinotune.data.problems import Findings, Problem
+
+MOST_CLASSES = 30
+"""Classes that a split's line names; the JSON report has all."""
+
+
+def describe(check: DataCheck, most: int | None = 20) -> list[str]:
+    """Lines: counts, then every kind of problem with the rule applied and its places, at the `most` so many per kind."""
+    lines = [f"format: {check.format}", *check.notes]
+    for counts in check.splits:
+        lines += _counts(counts)
+    lines.append(f"{check.decoded:,} pictures decoded in {check.seconds:.1f} s")
+    lines += _problems(check.findings, most)
+    return [*lines, "", verdict(check.findings)]
+
+
+def _counts(counts: SplitCounts) -> Iterator[str]:
+    sizes = ", ".join(f"{number:,} {name}" for name, number in counts.sizes.items())
+    ignored = f", {counts.ignored:,} ignore regions" if counts.ignored else ""
+    yield (
+        f"{counts.split}: {counts.pictures:,} pictures ({counts.without_objects:,} without objects), "
+        f"{counts.boxes:,} boxes ({sizes}){ignored}"
+    )
+    ranked = sorted(((name, number) for name, number in counts.classes.items() if number), key=lambda item: -item[1])
+    shown = [f"{name} {number:,}" for name, number in ranked[:MOST_CLASSES]]
+    shown += [f"… and {len(ranked) - MOST_CLASSES} more classes"] * (len(ranked) > MOST_CLASSES)
+    if shown:
+        yield f"  {', '.join(shown)}"
+
+
+def _problems(findings: Findings, most: int | None) -> Iterator[str]:
+    kinds = sorted(findings.counts().items(), key=lambda item: not item[0].value.stops)
+    for kind, count in kinds:
+        rule = kind.value
+        yield ""
+        yield f"{rule.name}: {count:,} ({rule.remedy}{'; stops a training' if rule.stops else ''})"
+        problems = [problem for problem in findings.problems if problem.kind is kind]
+        for problem in problems[:most]:
+            yield f"  {problem}"
+        if most is not None and count > most:
+            yield f"  … and {count - most:,} more; --all shows them, --report FILE writes them"
+
+
+def verdict(findings: Findings) -> str:
+    """One sentence: fine, or what training does."""
+    stopping = len(findings.stopping)
+    others = len(findings.problems) - stopping
+    remarks = f"{others:,} {'remark' if others == 1 else 'remarks'}"
+    if not stopping:
+        return f"Fine: nothing stops a training ({remarks})."
+    what = "1 problem stops" if stopping == 1 else f"{stopping:,} problems stop"
+    return f"{what} a training ({remarks}). Mend them, or train on the rest with data.on_error=skip."
+
+
+def to_json(check: DataCheck) -> dict[str, Any]:
+    """Everything, for other programs."""
+    return {
+        "format": check.format,
+        "notes": list(check.notes),
+        "splits": [{**vars(counts)} for counts in check.splits],
+        "decoded": check.decoded,
+        "seconds": round(check.seconds, 3),
+        "fine": not check.findings.stopping,
+        "problems": [_problem(problem) for problem in check.findings.problems],
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    rule = problem.kind.value
+    return {
+        "kind": problem.kind.name.lower(),
+        "name": rule.name,
+        "remedy": rule.remedy,
+        "stops": rule.stops,
+        "file": str(problem.file),
+        "line": problem.line,
+        "entry": problem.entry,
+        "message": problem.message,
+    }
