@@ -115,6 +115,8 @@ class QueryHead(Section):
     """Heads of each attention; they divide `channels`."""
     feedforward: Count = 2048
     """Width of the feed-forward layers."""
+    temperature: PositiveFloat = 20.0
+    """Ratio of the longest to the shortest wave of the sine positions; DETR's is 10000, 20 tells neighbouring cells apart sooner (Liu et al. 2022, DAB-DETR)."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout in attention and feed-forward layers."""
     queries: Count = 100

@@ -84,9 +84,8 @@ class DetrHead(Head):
     ) -> tuple[Float[Tensor, "batch cells channels"], Float[Tensor, "cells channels"]]:
         """What the queries read, and where its cells lie."""
         feature_map: Tensor = self.project(self.single_map(features))
-        positions = sine_positions(
-            feature_map.shape[2], feature_map.shape[3], self.settings.channels, feature_map.device
-        )
+        grid_hw = (feature_map.shape[2], feature_map.shape[3])
+        positions = sine_positions(grid_hw, self.settings.channels, self.settings.temperature, feature_map.device)
         tokens = feature_map.flatten(2).transpose(1, 2)
         for layer in self.encoder:
             tokens = layer(tokens, positions)

@@ -6,22 +6,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-TEMPERATURE = 10000.0
 
-
-def sine_positions(height: int, width: int, channels: int, device: torch.device) -> Float[Tensor, "cells channels"]:
+def sine_positions(
+    grid_hw: tuple[int, int], channels: int, temperature: float, device: torch.device
+) -> Float[Tensor, "cells channels"]:
     """Positions of the cells row by row: half of the channels for y, half for x, sine and cosine in turn.
 
     A side of the grid is 2 pi long whatever its number of cells, so that other sizes look alike.
     """
     pairs = torch.arange(channels // 4, device=device)
-    wavelengths = TEMPERATURE ** (4 * pairs / channels)
+    wavelengths = temperature ** (4 * pairs / channels)
 
     def along(cells: int) -> Tensor:
         angle = torch.arange(1, cells + 1, device=device) * (2 * math.pi / cells)
         angles = angle[:, None] / wavelengths
         return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
 
+    height, width = grid_hw
     rows = along(height)[:, None].expand(-1, width, -1)
     columns = along(width)[None].expand(height, -1, -1)
     return torch.cat([rows, columns], dim=2).flatten(0, 1)
