@@ -19,6 +19,7 @@ from dinotune.evaluation import Evaluation, evaluate_model, evaluation_folder, e
 from dinotune.files import check_folder
 from dinotune.prediction import draw_pictures, predict_files
 from dinotune.predictor import Predictor, load_predictor
+from dinotune.starting.suggestion import load_start
 from dinotune.training.preparation import describe_records, prepare
 from dinotune.training.progress import Progress
 from dinotune.training.run_folder import create_run_folder, with_absolute_paths
@@ -36,7 +37,6 @@ CHANGEABLE_ON_RESUME = (
     "data.max_skipped",
     "training.epochs",
     "training.validate_every",
-    "training.checkpoint_every",
     "training.early_stopping",
     "training.early_stopping.patience",
     "training.early_stopping.metric",
@@ -44,6 +44,7 @@ CHANGEABLE_ON_RESUME = (
     "training.must_reach",
     "training.must_reach.metric",
     "training.must_reach.value",
+    "training.checkpoint_every",
     "training.checkpoint_every_steps",
     "training.log_every",
     "training.max_skipped_steps",
@@ -73,14 +74,14 @@ def train(
     overwrite: bool = False,
     notes: Sequence[str] = (),
 ) -> Run:
-    """Train an experiment (settings, recipe name or YAML file) into a new run folder.
+    """Train an experiment (settings, recipe name, YAML file, or folder of a data set) into a new run folder.
 
     Raises:
         SettingsError: settings are wrong, or `out` is not empty.
         DinotuneError: data or weights cannot be used.
     """
     if not isinstance(experiment, config.Experiment):
-        loaded = load_experiment(experiment)
+        loaded = load_start(experiment)
         experiment, notes = loaded.experiment, (*notes, *loaded.notes)
     from dinotune.training.trainer import train_run  # loads Lightning: seconds that only training should cost
 

@@ -93,11 +93,26 @@ def quickstart(
 
 
 @app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(help="Folder of your pictures and their labels.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="YAML file to write.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Id or folder: dinotune backbones; or tiny-dinov3.")] = None,
+    head: Annotated[str | None, typer.Option(help="Kind of head: dinotune list heads.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Look at a folder of pictures and write an experiment that suits it."""
+    from dinotune.starting.suggestion import write_experiment
+
+    print(write_experiment(folder, out, backbone=backbone, head=head, overwrite=overwrite).describe())
+
+
+@app.command()
 def train(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="EXPERIMENT [MODIFIER ...] [KEY=VALUE ...]", help="Recipe or YAML file, and changes to it."
+            metavar="EXPERIMENT|FOLDER [MODIFIER ...] [KEY=VALUE ...]",
+            help="Recipe, YAML file or folder of a data set, and changes to it.",
         ),
     ] = None,
     out: Out = None,
@@ -116,7 +131,9 @@ def train(
         raise SettingsError(
             "train: name an experiment, e.g. dinotune train faster_rcnn data=FOLDER; recipes: dinotune list recipes"
         )
-    loaded = load_experiment(names[0], names[1:], overrides)
+    from dinotune.starting.suggestion import load_start
+
+    loaded = load_start(names[0], names[1:], overrides)
     _find_weights(loaded)
     from dinotune import api
 

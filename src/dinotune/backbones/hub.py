@@ -54,13 +54,19 @@ def fetch_snapshot(id_: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # also of a download that dies
 
-    refusal = _refusal(id_)
+    refusal = explain_refusal(id_)
     if refusal:
-        raise WeightsError(_help(id_, refusal))
+        raise WeightsError(refusal)
     try:
         return Path(snapshot_download(id_, allow_patterns=list(SNAPSHOT_FILES), etag_timeout=TIMEOUT))
     except (HTTPError, OSError) as error:
         raise WeightsError(_help(id_, _first_line(error))) from None
+
+
+def explain_refusal(id_: str) -> str | None:
+    """One page of help where the hub would not give this id, or none; downloads nothing."""
+    reason = _refusal(id_)
+    return _help(id_, reason) if reason else None
 
 
 def _refusal(id_: str) -> str | None:

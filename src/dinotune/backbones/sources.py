@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dinotune.backbones.hub import cached_snapshot, fetch_snapshot, is_hub_id
+from dinotune.backbones.hub import cached_snapshot, explain_refusal, fetch_snapshot, is_hub_id
 from dinotune.backbones.variants import TINY_IDS, VARIANTS, find_variant
 from dinotune.errors import WeightsError
 
@@ -41,6 +41,22 @@ def locate(id_: str) -> Source:
     if not is_hub_id(id_):
         raise WeightsError(_unknown(id_))
     return Source(fetch_snapshot(id_), "hub")
+
+
+def out_of_reach(id_: str) -> str | None:
+    """One page of help where `locate` could not get a hub id from here, or none; downloads nothing.
+
+    Raises:
+        WeightsError: a path that does not exist, or an id that no hub can have.
+    """
+    if is_path_like(id_):
+        _explicit(id_)
+        return None
+    if locate_locally(id_) is not None:
+        return None
+    if not is_hub_id(id_):
+        raise WeightsError(_unknown(id_))
+    return explain_refusal(id_)
 
 
 def locate_locally(id_: str) -> Source | None:

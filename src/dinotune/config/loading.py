@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -34,7 +34,7 @@ class Loaded:
 
 
 def load_experiment(
-    source: str | Path | Experiment,
+    source: str | Path | Experiment | Mapping[str, Any],
     modifiers: Sequence[str] = (),
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
@@ -43,7 +43,7 @@ def load_experiment(
 
     Args:
         source: Name of a recipe that comes with the package, a YAML file (which may start from a recipe: `base: NAME`),
-            or an experiment to change.
+            what such a file holds, or an experiment to change.
         modifiers: Names or files, merged over the experiment in this order.
         overrides: ``key=value`` words, the strongest of all.
         environ: Where variables such as ``DINOTUNE__TRAINING__EPOCHS=3`` are looked up.
@@ -66,8 +66,13 @@ def load_experiment(
     return loaded
 
 
-def _first_layers(source: str | Path | Experiment) -> list[Layer]:
-    return [Layer(source.model_dump(), {})] if isinstance(source, Experiment) else experiment_layers(source)
+def _first_layers(source: str | Path | Experiment | Mapping[str, Any]) -> list[Layer]:
+    if isinstance(source, Experiment):
+        return [Layer(source.model_dump(), {})]
+    if isinstance(source, Mapping):
+        own = Layer({key: value for key, value in source.items() if key != "base"}, {})
+        return [*(experiment_layers(source["base"]) if "base" in source else ()), own]
+    return experiment_layers(source)
 
 
 def _checked(layers: Sequence[Layer], notes: Sequence[str]) -> Loaded:

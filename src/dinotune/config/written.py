@@ -25,7 +25,7 @@ def _lines(section: Section, indent: str) -> Iterator[str]:
             yield f"{indent}{name}:"
             yield from _lines(inner, indent + "  ")
         else:
-            yield f"{indent}{name}: {_flow(_escaped(values[name], field))}"
+            yield f"{indent}{name}: {flow(_escaped(values[name], field))}"
 
 
 def _escaped(value: Any, field: FieldInfo) -> Any:
@@ -33,7 +33,8 @@ def _escaped(value: Any, field: FieldInfo) -> Any:
     return "./none" if value == "none" and takes_none(field) else value
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """A value as YAML on one line."""
     printable = not isinstance(value, str) or value.isprintable()  # PyYAML folds a raw U+0085 into a space
     text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=printable, width=float("inf"))
     return text.strip().removeprefix("[").removesuffix("]")

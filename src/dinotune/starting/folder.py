@@ -1,0 +1,98 @@
+"""Finds the data set in a folder that someone names: its format, or a plain word about what is missing.
+
+A zip extracted one level too deep is looked into; pictures without labels are told from a folder of anything else.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from dinotune.data import formats
+from dinotune.errors import DataError
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+
+DEEPEST = 2
+"""Levels of folders that are looked into; `VOCdevkit/VOC2012` lies two below what was extracted."""
+
+MOST_FOLDERS = 200
+"""So many folders are looked into at the most: a home folder must not take minutes."""
+
+MOST_PICTURES = 100_000
+"""Pictures are counted no further."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set on disk."""
+
+    root: Path
+    format: str
+    notes: tuple[str, ...] = ()
+    """What a user should know about how it was found."""
+
+
+def find_data_set(folder: Path) -> Found:
+    """The data set in a folder, or the only one in the folders below it.
+
+    Raises:
+        DataError: there is no such folder, no data set in it, or several below it.
+    """
+    here = _formats(folder) if folder.is_dir() else []
+    if here:
+        return Found(folder, here[0], _also(here))
+    inner = _below(folder) if folder.is_dir() else []
+    if len(inner) > 1:
+        names = ", ".join(str(found.root) for found in inner[:5])
+        raise DataError(f"{folder}: holds {len(inner)} data sets; name one of them: {names}")
+    if inner:
+        (found,) = inner
+        return Found(found.root, found.format, (f"the data set lies in {found.root}", *found.notes))
+    raise DataError(_nothing_found(folder))
+
+
+def _formats(folder: Path) -> list[str]:
+    return [kind for kind in formats.FINDERS if formats.find_splits(folder, kind)]
+
+
+def _also(kinds: list[str]) -> tuple[str, ...]:
+    first, *others = kinds
+    return (f"{first} annotations are read; there are {' and '.join(others)} ones too",) if others else ()
+
+
+def _below(folder: Path) -> list[Found]:
+    """Data sets in the folders below, from the first level that has any."""
+    level = [folder]
+    for _ in range(DEEPEST):
+        level = sorted(inner for outer in level for inner in _folders(outer))[:MOST_FOLDERS]
+        found = [Found(inner, kinds[0], _also(kinds)) for inner in level if (kinds := _formats(inner))]
+        if found:
+            return found
+    return []
+
+
+def _folders(folder: Path) -> Iterable[Path]:
+    return (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+
+
+def _nothing_found(folder: Path) -> str:
+    """What was looked for; and, where pictures lie there, that labels are what is missing."""
+    looked_for = _looked_for(folder)
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES) if folder.is_dir() else ()
+    pictures = sum(1 for _ in islice(found, MOST_PICTURES))
+    if not pictures:
+        return looked_for
+    return (
+        f"{looked_for}\n{pictures:,} pictures lie there, but no labels that can be read. Draw boxes with a labelling "
+        "tool and export them in one of these formats; a trained model needs none: "
+        f"dinotune predict runs/latest {folder}"
+    )
+
+
+def _looked_for(folder: Path) -> str:
+    try:
+        formats.detect_format(folder)
+    except DataError as error:
+        return str(error)
+    raise AssertionError("find_data_set found no format either")
