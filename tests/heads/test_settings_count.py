@@ -1,0 +1,119 @@
+"""No setting of a head is read and ignored: each changes what is built, what is lost or what is predicted."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from dinotune import config
+from dinotune.backbones.load import build_backbone
+from dinotune.build import build_head
+from dinotune.config.reference import settings_reference
+from dinotune.data.records import LabelSet
+from dinotune.types import Targets
+
+SMALL: dict[str, dict[str, Any]] = {
+    "faster_rcnn": {
+        "channels": 16,
+        "hidden": 32,
+        "stride_factors": [0.5, 1],
+        "rpn_candidates_train": 60,
+        "rpn_candidates_predict": 60,
+        "rpn_proposals_train": 50,
+        "rpn_proposals_predict": 50,
+        "rpn_batch": 32,
+        "roi_batch": 32,
+    },
+    "detr": {
+        "channels": 32,
+        "attention_heads": 4,
+        "feedforward": 48,
+        "encoder_layers": 1,
+        "decoder_layers": 2,
+        "queries": 6,
+        "slots": 10,
+    },
+}
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "faster_rcnn": {
+        "channels": 24,
+        "stride_factors": [1, 2],
+        "anchor_sizes": [[20], [50]],
+        "aspect_ratios": [1.0],
+        "rpn_candidates_train": 20,
+        "rpn_candidates_predict": 20,
+        "rpn_proposals_train": 10,
+        "rpn_proposals_predict": 10,
+        "rpn_nms_threshold": 0.3,
+        "rpn_batch": 8,
+        "roi_batch": 8,
+        "roi_size": 5,
+        "hidden": 48,
+        "score_threshold": 0.4,
+        "nms_threshold": 0.2,
+        "slots": 7,
+        "weight_objectness": 2,
+        "weight_rpn_box": 2,
+        "weight_class": 2,
+        "weight_box": 2,
+    },
+    "detr": {
+        "channels": 64,
+        "encoder_layers": 0,
+        "decoder_layers": 1,
+        "attention_heads": 2,
+        "feedforward": 64,
+        "temperature": 10000,
+        "dropout": 0,
+        "queries": 8,
+        "slots": 5,
+        "class_loss": "focal",
+        "cost_l1": 0,
+        "cost_giou": 50,
+        "weight_l1": 1,
+        "weight_giou": 1,
+        "auxiliary_losses": False,
+    },
+    "detr.class_loss.cross_entropy": {"no_object_weight": 0.5, "cost_class": 50, "weight_class": 2},
+    "detr.class_loss.focal": {"alpha": 0.5, "gamma": 1, "prior": 0.1, "cost_class": 50, "weight_class": 1},
+}
+
+
+def observed(kind: str, settings: dict[str, Any]) -> list[float]:
+    """Losses in training mode and predictions, of a head drawn from one seed."""
+    backbone, _ = build_backbone(config.Backbone(id="tiny-dinov3", tiny=config.TinyShape(width=32, depth=2)))
+    page = config.Experiment.model_validate({"head": {"kind": kind, **SMALL[kind], **settings}})
+    torch.manual_seed(0)
+    head = build_head(page.head, backbone, LabelSet(("a", "b", "c"), (1, 2, 3)))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        features = backbone(torch.rand(2, 3, 96, 128))
+        boxes = torch.tensor([[10.0, 20, 50, 60], [60, 30, 120, 80], [5, 5, 90, 40]])
+        targets = Targets((boxes, boxes[:1]), (torch.tensor([0, 2, 1]), torch.tensor([1])))
+        torch.manual_seed(2)
+        losses = head.train().loss(features, targets)
+        found = head.eval().predict(features)
+    return [*(value.item() for value in losses.terms.values()), *found.boxes.flatten(), *found.scores.flatten()]
+
+
+@pytest.mark.parametrize("place", CHANGES)
+def test_no_setting_is_forgotten(place: str) -> None:
+    head, *below = place.split(".")
+    prefix, kind = ("head.", head) if not below else (f"head.{below[0]}.", below[1])
+    keys = {
+        row.key.removeprefix(prefix) for row in settings_reference() if row.key.startswith(prefix) and row.kind == kind
+    }
+    assert {key for key in keys if "." not in key} - {"kind"} == set(CHANGES[place])
+
+
+@pytest.mark.parametrize(("place", "key"), [(place, key) for place, changes in CHANGES.items() for key in changes])
+def test_the_setting_changes_something(place: str, key: str) -> None:
+    head, *below = place.split(".")
+    context: dict[str, Any] = {below[0]: {"kind": below[1]}} if below else {}
+    changed: dict[str, Any] = (
+        {below[0]: {"kind": below[1], key: CHANGES[place][key]}} if below else {key: CHANGES[place][key]}
+    )
+    before = observed(head, context)
+    assert before == observed(head, context), "what is observed is the same twice"
+    assert observed(head, changed) != before
