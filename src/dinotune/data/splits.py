@@ -11,6 +11,8 @@ from dinotune import config
 from dinotune.data import formats
 from dinotune.data.formats.base import SPLITS, SplitPlace
 from dinotune.data.formats.coco import coco_image_folders
+from dinotune.data.formats.torchvision_json import torchvision_image_folders
+from dinotune.data.formats.yolo_layout import yolo_place
 from dinotune.data.problems import Findings
 from dinotune.data.records import LabelSet, Records
 from dinotune.errors import DataError
@@ -50,6 +52,8 @@ def read_split(data: config.Data, split: str, *, seed: int, labels: LabelSet | N
         raise DataError(f"{data.root}: no split {split} (found: {known}); name it with data.{split}.annotations")
     name = f"{data.root.resolve().name} {split}" if data.root else split
     records = formats.READERS[kind](places[source], name, labels, findings)
+    if data.root is not None and data.format == "auto":
+        records = replace(records, notes=(*records.notes, *formats.passed_over(data.root, kind)))
     if held_out:
         records = _hold_out(records, split, data.validation_share, seed)
     limit = getattr(data, split).limit
@@ -87,7 +91,7 @@ def _kind(data: config.Data) -> str:
     for split in SPLITS:
         annotations = getattr(data, split).annotations
         if annotations is not None:
-            return "voc" if annotations.is_dir() else "coco"
+            return formats.format_of(annotations)
     if data.root is None:
         raise DataError("data.root is not set; name a data set's folder, e.g. data.root=data/helmets")
     return formats.detect_format(data.root)
@@ -103,6 +107,8 @@ def _place(data: config.Data, split: str, kind: str, found: SplitPlace | None) -
         if found is None and wanted.images is not None:
             raise DataError(f"data.{split}.images is set, but no annotations; add data.{split}.annotations")
         return found if found is None or wanted.images is None else replace(found, image_folders=(wanted.images,))
+    if kind == "yolo":
+        return yolo_place(wanted.annotations, wanted.images, found, split)
     images = (
         (wanted.images,) if wanted.images is not None else _usual_folders(wanted.annotations, data.root, split, kind)
     )
@@ -112,6 +118,8 @@ def _place(data: config.Data, split: str, kind: str, found: SplitPlace | None) -
 def _usual_folders(annotations: Path, root: Path | None, split: str, kind: str) -> tuple[Path, ...]:
     if kind == "coco":
         return coco_image_folders(annotations, root, split)
+    if kind == "torchvision_json":
+        return torchvision_image_folders(annotations, root, split)
     return ((root or annotations.parent) / "JPEGImages", annotations)
 
 

@@ -1,32 +1,99 @@
 """Readers of annotation formats into Records; loads no torch."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from dinotune.data.formats import coco, voc
+from dinotune.data.formats import coco, torchvision_json, voc, yolo, yolo_layout
 from dinotune.data.formats.base import SplitPlace
+from dinotune.data.problems import Findings
+from dinotune.data.records import LabelSet, Records
 from dinotune.errors import DataError
 
-FINDERS = {"coco": coco.find_coco, "voc": voc.find_voc}
-READERS = {"coco": coco.read_coco, "voc": voc.read_voc}
+Finder = Callable[[Path], dict[str, SplitPlace]]
+Reader = Callable[[SplitPlace, str, LabelSet | None, Findings], Records]
+
+FINDERS: dict[str, Finder] = {
+    "coco": coco.find_coco,
+    "voc": voc.find_voc,
+    "yolo": yolo_layout.find_yolo,
+    "torchvision_json": torchvision_json.find_torchvision_json,
+}
+"""Places of the splits (`train`, `val`, `test`) in a data set's folder, by format."""
+
+READERS: dict[str, Reader] = {
+    "coco": coco.read_coco,
+    "voc": voc.read_voc,
+    "yolo": yolo.read_yolo,
+    "torchvision_json": torchvision_json.read_torchvision_json,
+}
+
+ORIGINALS = ("coco", "voc")
+"""Formats with ids or ignore regions. The others lack both, and often lie beside one of these as a copy."""
 
 
 def detect_format(root: Path) -> str:
-    """`coco` or `voc`, by the files in a data set's folder; DataError where none or both are found."""
+    """The format of a data set's folder, by the files in it.
+
+    Of several, COCO or Pascal VOC wins if it has all splits that the others have. DataError where no format is found,
+    and where none of several wins.
+    """
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; data.root must name the folder of a data set")
-    found = [name for name, find in FINDERS.items() if find(root)]
-    if len(found) > 1:
-        raise DataError(f"{root}: holds {' and '.join(found)} annotations; choose with data.format={found[0]}")
+        hint = f"; use data.root={root.parent}" if root.is_file() else ""
+        raise DataError(f"{root}: no such folder; data.root must name the folder of a data set{hint}")
+    found = {kind: places for kind, find in FINDERS.items() if (places := find(root))}
     if not found:
-        entries = sorted(path.name for path in root.iterdir())
-        raise DataError(
-            f"{root}: no annotations found. Looked for COCO ({coco.LOOKED_FOR}) and Pascal VOC ({voc.LOOKED_FOR}), "
-            f"SPLIT being train, val or test; the folder holds {', '.join(entries[:10]) or 'nothing'}; "
-            "or name the file with data.train.annotations=FILE"
-        )
-    return found[0]
+        raise DataError(_nothing_found(root))
+    if len(found) == 1:
+        return next(iter(found))
+    originals = [kind for kind in found if kind in ORIGINALS]
+    if len(originals) == 1 and all(places.keys() <= found[originals[0]].keys() for places in found.values()):
+        return originals[0]
+    raise DataError(f"{root}: holds {' and '.join(found)} annotations; choose with data.format={next(iter(found))}")
+
+
+def passed_over(root: Path, chosen: str) -> tuple[str, ...]:
+    """A sentence on the formats of a folder that `detect_format` passed over."""
+    others = [kind for kind, find in FINDERS.items() if kind != chosen and find(root)]
+    if not others:
+        return ()
+    return (
+        f"{root} holds {' and '.join(others)} annotations too; {chosen} is read (data.format={others[0]} changes it)",
+    )
+
+
+def format_of(annotations: Path) -> str:
+    """The format of an annotation file or folder that someone names; DataError for a folder that holds none."""
+    if annotations.is_dir():
+        if next(annotations.glob("*.xml"), None):
+            return "voc"
+        if next(annotations.rglob("*.txt"), None):
+            return "yolo"
+        raise DataError(f"{annotations}: holds neither XML files (Pascal VOC) nor label files *.txt (YOLO)")
+    if annotations.suffix in (".yaml", ".yml"):
+        return "yolo"
+    return "torchvision_json" if annotations.is_file() and _first_letter(annotations) == "[" else "coco"
+
+
+def _first_letter(file: Path) -> str:
+    with file.open("rb") as content:
+        return content.read(100).decode("utf-8-sig", errors="replace").lstrip()[:1]
 
 
 def find_splits(root: Path, kind: str) -> dict[str, SplitPlace]:
     """Places of the splits (`train`, `val`, `test`) that the folder holds in the given format."""
     return FINDERS[kind](root)
+
+
+def _nothing_found(root: Path) -> str:
+    looked_for: Mapping[str, str] = {
+        "COCO": coco.LOOKED_FOR,
+        "Pascal VOC": voc.LOOKED_FOR,
+        "YOLO": yolo_layout.LOOKED_FOR,
+        "TorchVision JSON": torchvision_json.LOOKED_FOR,
+    }
+    entries = sorted(path.name for path in root.iterdir())
+    return (
+        f"{root}: no annotations found. Looked for {'; '.join(f'{kind} ({files})' for kind, files in looked_for.items())}; "
+        f"SPLIT being train, val or test; the folder holds {', '.join(entries[:10]) or 'nothing'}; "
+        "or name the file with data.train.annotations=FILE"
+    )
