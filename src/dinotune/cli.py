@@ -141,6 +141,28 @@ def train(
 
 
 @app.command()
+def check(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FOLDER|EXPERIMENT [MODIFIER ...] [KEY=VALUE ...]",
+            help="Folder of a data set; or recipe, YAML file or run folder, and changes to it.",
+        ),
+    ],
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as .json or .txt.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Print every problem, not the first 20 of a kind.")] = False,
+) -> None:
+    """Name every broken file, line and box of a data set; for an experiment, also what training would do."""
+    names, overrides = _split(words)
+    if not names:
+        raise SettingsError("check: name a folder or an experiment, e.g. dinotune check data/helmets")
+    from dinotune import checking
+
+    if not checking.report_check(names, overrides, report=report, everything=everything):
+        raise typer.Exit(1)
+
+
+@app.command()
 def evaluate(
     source: Source,
     overrides: Overrides = None,
@@ -204,6 +226,20 @@ def list_(
             listings.print_heads()
         case Listing.RUNS:
             listings.print_runs(folder)
+
+
+@app.command()
+def doctor(
+    json_: Annotated[bool, typer.Option("--json", help="Print facts and findings as JSON, for a report.")] = False,
+) -> None:
+    """Look at this machine: versions, GPU and driver, memory, disk, weights; status 1 if it cannot train."""
+    from dinotune.doctor import collect, report, rules
+
+    facts = collect.collect()
+    findings = rules.examine(facts)
+    print(json.dumps(report.as_json(facts, findings), indent=2) if json_ else report.page(findings))
+    if not report.can_train(findings):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -137,7 +137,7 @@ Broken = tuple[config.Experiment, dict[Path, bytes]]
 @pytest.fixture
 def broken(small_experiment: config.Experiment, shapes: Path, tmp_path: Path) -> Broken:
     """The experiment on a copy of its data with three training pictures and a validation picture cut off; their bytes."""
-    experiment = changed(small_experiment, f"data={shutil.copytree(shapes, tmp_path / 'data')}")
+    experiment = changed(small_experiment, f"data={shutil.copytree(shapes, tmp_path / 'data')}", "data.on_error=skip")
     train, val = (read_records(experiment.data, split, seed=0).paths for split in ("train", "val"))
     whole = {Path(path): Path(path).read_bytes() for path in (*train[[0, 7, 17]], val[2])}
     for file, content in whole.items():
@@ -146,12 +146,14 @@ def broken(small_experiment: config.Experiment, shapes: Path, tmp_path: Path) ->
 
 
 def test_corrupt_pictures_are_named_once(broken: Broken, tmp_path: Path) -> None:
-    """Three, seen in both epochs, do not pass a limit of three."""
+    """Three, seen in both epochs, do not pass a limit of four."""
     experiment, whole = broken
-    run = api.train(changed(experiment, "data.max_skipped=3"), out=tmp_path / "run")
+    run = api.train(changed(experiment, "data.max_skipped=4"), out=tmp_path / "run")
     log = (run.folder / "train.log").read_text()
-    assert [log.count(str(file)) for file in whole] == [1, 1, 1, 1], log
-    assert log.count("left out: ") == 3
+    assert "4 × picture that cannot be read, left out: " in log, "by the check before"
+    named = [line for line in log.splitlines() if line.startswith("left out")]
+    assert [sum(str(file) in line for line in named) for file in whole] == [1, 1, 1, 1], log
+    assert log.count("left out: ") - log.count(", left out: ") == 3
     assert log.count("left out of the evaluation: ") == 1
     assert len(run_state(run.folder)["corrupt"]) == 3
     assert run.metrics["images"] == 5
@@ -166,18 +168,35 @@ def test_a_batch_of_corrupt_pictures_alone(broken: Broken, tmp_path: Path) -> No
     assert run_state(run)["skipped_steps"] == 0
 
 
-def test_too_many_corrupt_pictures_end_the_run(broken: Broken, tmp_path: Path) -> None:
-    """The same run goes on once they are mended, or with a higher limit."""
+def test_broken_pictures_stop_before_a_run_folder_is_made(broken: Broken, tmp_path: Path) -> None:
     experiment, whole = broken
+    for change, remedy in (("on_error=stop", "data.on_error=skip"), ("max_skipped=3", "data.max_skipped=4")):
+        with pytest.raises(DataError, match=rf"(?s)4 x picture that cannot be read.*{remedy}") as error:
+            api.train(changed(experiment, f"data.{change}"), out=tmp_path / "run")
+        assert all(str(file) in str(error.value) for file in whole)
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_many_corrupt_pictures_end_the_run(broken: Broken, tmp_path: Path) -> None:
+    """They break while a run waits to be resumed, which checks nothing; it goes on once mended, or with a higher limit."""
+    experiment, whole = broken
+    cut = {file: file.read_bytes() for file in whole}
+    write(whole)
     run = tmp_path / "run"
+    api.train(changed(experiment, "data.max_skipped=2", "training.epochs=1"), out=run)
+    write(cut)
     with pytest.raises(DataError, match=r"3 pictures could not be read.*--resume .* data\.max_skipped=30"):
-        api.train(changed(experiment, "data.max_skipped=2"), out=run)
-    assert run_state(run)["epoch"] == 0
+        api.resume(run, ["training.epochs=2"])
+    assert run_state(run)["epoch"] == 1
     unmended = shutil.copytree(run, tmp_path / "unmended")
-    api.resume(unmended, ["data.max_skipped=30"])
-    for file, content in whole.items():
-        file.write_bytes(content)
-    api.resume(run)
+    api.resume(unmended, ["training.epochs=2", "data.max_skipped=30"])
+    write(whole)
+    api.resume(run, ["training.epochs=2"])
     for folder in (run, unmended):
         assert [line["epoch"] for line in metrics(folder) if line["kind"] == "epoch"] == [0, 1]
     assert not json.loads((run / "metrics.json").read_text())["unreadable"]
+
+
+def write(contents: dict[Path, bytes]) -> None:
+    for file, content in contents.items():
+        file.write_bytes(content)

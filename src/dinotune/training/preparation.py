@@ -11,6 +11,7 @@ from dinotune.data.splits import read_records
 from dinotune.device import Precision, resolve_device, resolve_precision
 from dinotune.model import Model
 from dinotune.training.batch_size import find_batch_size
+from dinotune.training.data_check import check_before_training
 from dinotune.training.initialization import initialize
 from dinotune.training.optimizer import warmup_steps
 
@@ -31,8 +32,10 @@ class Preparation:
     """What a user should see before training: device, data, what was loaded, what learns."""
 
 
-def prepare(experiment: config.Experiment, *, resume: bool = False) -> Preparation:
+def prepare(experiment: config.Experiment, *, resume: bool = False, check: bool = True) -> Preparation:
     """Resolve the device and the batch size, read the data, build the model and, unless resumed, initialise it.
+
+    Pictures are decoded before, as `check_before_training` has it, unless the run is resumed or `check` is off.
 
     Raises:
         DinotuneError: anything the user can mend; nothing has been written yet.
@@ -44,11 +47,13 @@ def prepare(experiment: config.Experiment, *, resume: bool = False) -> Preparati
     measured = (
         train if split == "train" else read_records(experiment.data, split, seed=experiment.seed, labels=train.labels)
     )
+    checked = [check_before_training(experiment, {"train": train, split: measured})] if check and not resume else []
     model, report = build_model(experiment, train.labels)
     opening = [
         f"device: {device}, precision: {precision}",
         describe_records(train),
         describe_records(measured),
+        *checked,
         report.describe(),
         _describe_parameters(model),
     ]
