@@ -103,9 +103,9 @@ SENTENCES = [
     ),
     (
         "training.optimizer=sdg",
-        'training.optimizer.kind: "sdg" is wrong; give adamw or sgd; did you mean "sgd"?',
+        'training.optimizer.kind: "sdg" is wrong; give adamw, adam or sgd; did you mean "sgd"?',
     ),
-    ("head=detr", 'head.kind: "detr" is wrong; give faster_rcnn'),
+    ("head=rcnn", 'head.kind: "rcnn" is wrong; give faster_rcnn or detr; did you mean "faster_rcnn"?'),
     ("training.epochs='3'", 'training.epochs: "3" is wrong; give integer >= 1; write 3 without quotes'),
     ("training.epochs=3.0", "training.epochs: 3.0 is wrong; give integer >= 1; write 3"),
     ("training.epochs=0", "training.epochs: 0 is wrong; give integer >= 1"),
@@ -146,7 +146,7 @@ SENTENCES = [
         "head={stride_factors: [0.5, 1], anchor_sizes: [[], []]}",
         "head.anchor_sizes: the lists hold [0, 0] sides; give every level as many, at least one",
     ),
-    ("data.train={on: 1}", "data.train.on: unknown key; there are images, annotations, limit"),
+    ("data.train={on: 1}", "data.train.on: unknown key; there are images, annotations, limit, share, subset"),
     ("training.clip=[", "training.clip: [ is no YAML; quote it: training.clip='\"[\"'"),
     ("fast", '"fast": no setting; write key=value, e.g. training.epochs=10'),
 ]
@@ -253,7 +253,7 @@ def test_keys_of_one_stage_among_several(tmp_path: Path) -> None:
     ("source", "expected"),
     [
         ("coco_faster_rcn", 'did you mean "coco_faster_rcnn"?'),
-        ("bccd", 'did you mean "bccd_faster_rcnn"?'),
+        ("bccd_faster", 'did you mean "bccd_faster_rcnn"?'),
         ("overfit8", "is a modifier"),
         ("./nothing.yaml", "no such YAML file"),
     ],
@@ -270,9 +270,9 @@ def test_folder_is_no_experiment_unless_it_is_a_run(tmp_path: Path) -> None:
 
 def test_unknown_modifier_and_wrong_key_come_together() -> None:
     with pytest.raises(SettingsError) as caught:
-        load_experiment("coco", ["overfit"], ["x"], {})
+        load_experiment("coco", ["overfits"], ["x"], {})
     text = str(caught.value)
-    assert 'did you mean "overfit8"?' in text
+    assert 'did you mean "overfit"?' in text
     assert "coco_faster_rcnn" in text
     assert '"x": no setting' in text
 
@@ -280,10 +280,10 @@ def test_unknown_modifier_and_wrong_key_come_together() -> None:
 def test_what_cannot_be_read_hides_no_wrong_setting() -> None:
     overrides = ["training.epoch=3", "x", "training.clip=[", "data.resize=sqare"]
     with pytest.raises(SettingsError) as caught:
-        load_experiment(RECIPE, ["overfit"], overrides, {"DINOTUNE__SEED": "["})
+        load_experiment(RECIPE, ["overfits"], overrides, {"DINOTUNE__SEED": "["})
     text = str(caught.value)
     for part in (
-        'did you mean "overfit8"?',
+        'did you mean "overfit"?',
         'did you mean "epochs"?',
         '"x": no',
         'mean "square"?',

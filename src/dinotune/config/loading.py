@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from dinotune.config.experiment import Experiment
-from dinotune.config.merging import Merger, Tree, default_kinds
+from dinotune.config.merging import Merger, Tree
 from dinotune.config.overrides import command_layer, environment_layer
 from dinotune.config.problems import explain
 from dinotune.config.recipes import experiment_layers, modifier_layer
@@ -77,7 +77,7 @@ def _first_layers(source: str | Path | Experiment | Mapping[str, Any]) -> list[L
 
 def _checked(layers: Sequence[Layer], notes: Sequence[str]) -> Loaded:
     merger = Merger()
-    tree: Tree = default_kinds()
+    tree: Tree = {}
     for layer in layers:
         tree = merger.merge(tree, layer.tree)
     try:

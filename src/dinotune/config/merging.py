@@ -57,6 +57,10 @@ class Merger:
         old = old if isinstance(old, Mapping) else {}
         if None in found:
             return self.merge(old, new, found[None], path)
+        if self._drop and "kind" not in old:
+            # What was written without a kind belongs to the default one.
+            default = field.get_default()
+            old = ({} if default is None else {"kind": default.kind}) | dict(old)
         kind = new.get("kind", old.get("kind"))
         if self._drop and old.get("kind") not in (None, kind):
             self._note_drop(path, f"{old['kind']} -> {kind}", [key for key in old if key != "kind"])
@@ -95,15 +99,3 @@ class Merger:
     def _note_drop(self, path: tuple[str, ...], change: str, dropped: Sequence[str]) -> None:
         if dropped:
             self.notes.append(f"{'.'.join(path)}: {change}, which drops {', '.join(dropped)}")
-
-
-def default_kinds(section: type[Section] = Experiment) -> Tree:
-    """The kinds that hold where nothing is said: the ground that everything is merged over."""
-    tree: Tree = {}
-    for name, field in section.model_fields.items():
-        found = sections(field)
-        if None in found:
-            tree |= {name: below} if (below := default_kinds(found[None])) else {}
-        elif found:
-            tree[name] = {"kind": field.get_default().kind}
-    return tree
