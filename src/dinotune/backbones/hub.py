@@ -54,9 +54,9 @@ def fetch_snapshot(id_: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # also of a download that dies
 
-    refusal = explain_refusal(id_)
-    if refusal:
-        raise WeightsError(refusal)
+    page = explain_refusal(id_)
+    if page:
+        raise WeightsError(page)
     try:
         return Path(snapshot_download(id_, allow_patterns=list(SNAPSHOT_FILES), etag_timeout=TIMEOUT))
     except (HTTPError, OSError) as error:
@@ -65,12 +65,12 @@ def fetch_snapshot(id_: str) -> Path:
 
 def explain_refusal(id_: str) -> str | None:
     """One page of help where the hub would not give this id, or none; downloads nothing."""
-    reason = _refusal(id_)
+    reason = refusal(id_)
     return _help(id_, reason) if reason else None
 
 
-def _refusal(id_: str) -> str | None:
-    """Why the hub would not give this id, or none."""
+def refusal(id_: str) -> str | None:
+    """Why the hub would not give this id, or none; an answer within `PATIENCE`."""
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
     from huggingface_hub.errors import (
         EntryNotFoundError,
