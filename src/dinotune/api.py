@@ -13,6 +13,7 @@ from dinotune.config.loading import load_experiment
 from dinotune.data.loader import evaluation_loader
 from dinotune.data.records import Records
 from dinotune.data.splits import read_records
+from dinotune.data.subsets import write_subset
 from dinotune.device import memory_explained, resolve_device, resolve_precision
 from dinotune.errors import SettingsError
 from dinotune.evaluation import Evaluation, evaluate_model, evaluation_folder, explain
@@ -33,6 +34,7 @@ CHANGEABLE_ON_RESUME = (
     "data.root",
     "data.train.images",
     "data.train.annotations",
+    "data.train.subset",
     "data.workers",
     "data.max_skipped",
     "training.epochs",
@@ -89,6 +91,8 @@ def train(
     preparation = prepare(experiment)
     folder = create_run_folder(preparation.experiment, Path(out) if out else None, overwrite=overwrite)
     Progress(folder / "train.log").say("\n".join([f"run folder: {folder}", *notes]))
+    for split, records in (("train", preparation.train), (experiment.evaluation.split, preparation.measured)):
+        write_subset(folder / "subsets" / f"{split}.json", records, split, experiment.seed)
     train_run(preparation, folder)
     return Run(folder)
 

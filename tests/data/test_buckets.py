@@ -42,6 +42,26 @@ def test_sizes(
     assert network_size(picture, config.Data.model_validate(settings), multiple, scale) == expected
 
 
+@pytest.mark.parametrize(
+    ("max_size", "drawn", "picture", "expected"),
+    [
+        (1333, 480, (480, 640), (480, 640)),
+        (1333, 800, (480, 640), (800, 1072)),
+        (1333, 800, (480, 900), (752, 1344)),
+        (1333, 480, (480, 900), (480, 864)),
+        (600, 800, (480, 640), (464, 608)),
+        (None, 480, (200, 500), (480, 1200)),
+        (None, 800, (480, 900), (752, 1344)),
+    ],
+)
+def test_drawn_sizes_leave_the_limit_alone(
+    max_size: int | None, drawn: int, picture: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    """`size` has no part in it; without `max_size`, the limit is 5/3 of the largest of `sizes`."""
+    data = config.Data(size=640, max_size=max_size, augmentation=config.Augmentation(sizes=(480, 800)))
+    assert network_size(picture, data, 16, drawn=drawn) == expected
+
+
 def own_shape(picture: tuple[int, int], size: float, limit: float, multiple: int) -> tuple[int, int]:
     """The picture's own shape at the same target, rounded up: what could be had without shared shapes."""
     factor = min(size / min(picture), limit / max(picture))

@@ -12,8 +12,11 @@ from PIL import Image
 
 from dinotune import config
 from dinotune.data.batches import Batch
-from dinotune.data.loader import evaluation_loader, training_loader, worker_count
+from dinotune.data.images import read_image
+from dinotune.data.loader import VIEW, Pictures, evaluation_loader, training_loader, worker_count
 from dinotune.data.records import ImageRecord, LabelSet, Records
+from dinotune.data.sampler import Draw
+from dinotune.data.transforms import apply_view, draw_view
 from tests.data.small_sets import drawn_records
 
 SIZES = [(40, 60)] * 7 + [(60, 40)] * 4
@@ -84,6 +87,49 @@ def test_epochs_show_other_views_and_the_global_generators_stay(tmp_path: Path) 
     views = [load(records, workers=0, epoch=epoch, augmentation={"scale_jitter": [1, 1]})[0] for epoch in range(6)]
     assert torch.equal(torch.get_rng_state(), before)
     assert len({view.images.numpy().tobytes() for view in views}) >= 3
+
+
+def test_repeats_in_one_epoch_are_other_views(tmp_path: Path) -> None:
+    """The first view is the one that the epoch shows without repeats."""
+    records = drawn_records(tmp_path, [(40, 60)] * 2)
+    pictures = Pictures(records, config.Augmentation(crop=1.0))
+    draws = [Draw(1, 32, 48, seed=5, epoch=2, batch=number, repeat=number) for number in range(3)]
+    views = [pictures[draw].image for draw in draws]
+    assert len({view.numpy().tobytes() for view in views if view is not None}) == 3
+    again = pictures[Draw(1, 32, 48, 5, 2, 9)].image
+    assert again is not None
+    assert views[0] is not None
+    assert torch.equal(again, views[0])
+    view = draw_view((40, 60), (32, 48), config.Augmentation(crop=1.0), np.random.default_rng([5, VIEW, 2, 1]))
+    expected, *_ = apply_view(
+        read_image(Path(str(records.paths[1]))), np.empty((0, 4)), np.empty(0, np.int64), view, (40, 60), (32, 48)
+    )
+    assert torch.equal(again, expected), "the key of a view, written down: a change would break runs that are resumed"
+
+
+def test_rare_classes_change_nothing_about_workers_and_resuming(tmp_path: Path) -> None:
+    records = drawn_records(tmp_path, SIZES, classes=9)
+    whole = load(records, workers=0, epoch=1, repeat_rare=1.0)
+    assert sum(len(batch) for batch in whole) > len(SIZES)
+    assert_equal(load(records, workers=0, epoch=1, start=3, repeat_rare=1.0), whole[3:])
+
+
+@pytest.mark.parametrize("rotation", [0, 30])
+def test_every_change_at_once_keeps_the_shape(tmp_path: Path, rotation: float) -> None:
+    changes = {
+        "sizes": [24, 32, 40],
+        "rotation": rotation,
+        "flip_vertical": 0.5,
+        "crop_resize": [30],
+        "crop_size": [16, 24],
+    }
+    records = drawn_records(tmp_path, SIZES)
+    for batch in load(records, workers=0, augmentation=changes):
+        height, width = batch.images.shape[2:]
+        for boxes in batch.targets.boxes:
+            assert (boxes >= 0).all()
+            assert (boxes <= torch.tensor([width, height, width, height])).all()
+            assert (boxes[:, 2:] - boxes[:, :2] >= 1).all()
 
 
 def test_without_augmentation_pictures_arrive_whole(tmp_path: Path) -> None:

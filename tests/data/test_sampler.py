@@ -14,19 +14,22 @@ from tests.data.small_sets import stretch
 SIZES = [(480, 640)] * 13 + [(640, 480)] * 6 + [(500, 500)] * 4 + [(100, 900)] * 2 + [(481, 640)] * 4
 
 
-def records() -> Records:
+def records(labels_shown: dict[int, list[int]] | None = None) -> Records:
+    """Sizes alone, or with the labels that pictures show."""
     count = len(SIZES)
+    labels = [(labels_shown or {}).get(i, []) for i in range(count)]
+    boxes = sum(len(shown) for shown in labels)
     return Records(
         name="sizes only",
-        labels=LabelSet(("a",), (1,)),
+        labels=LabelSet(("a", "b"), (1, 2)),
         paths=np.array([f"{i}.jpg" for i in range(count)]),
         image_ids=np.arange(count),
         sizes_hw=np.array(SIZES),
-        offsets=np.zeros(count + 1, np.int64),
-        boxes=np.empty((0, 4)),
-        box_labels=np.empty(0, np.int64),
-        crowd=np.empty(0, np.bool_),
-        areas=np.empty(0),
+        offsets=np.cumsum([0, *(len(shown) for shown in labels)]),
+        boxes=np.tile([0.0, 0, 9, 9], (boxes, 1)),
+        box_labels=np.array([label for shown in labels for label in shown], np.int64),
+        crowd=np.zeros(boxes, np.bool_),
+        areas=np.full(boxes, 81.0),
     )
 
 
@@ -67,6 +70,71 @@ def test_scale_is_drawn_per_batch_and_covers_the_range() -> None:
     sides = {batch[0].height for number in range(10) for batch in epoch(batches, number)}
     assert sides == {256, 288, 320, 352, 384}
     assert {batch[0].height for batch in epoch(sampler(augmentation="none", resize="square"), 0)} == {320}
+
+
+def test_sizes_are_drawn_per_batch_with_even_chances() -> None:
+    sizes = [256, 320, 384, 448]
+    batches = sampler(augmentation={"sizes": sizes}, resize="square")
+    sides = [batch[0].height for number in range(60) for batch in epoch(batches, number)]
+    assert {side: sides.count(side) / len(sides) for side in sizes} == pytest.approx(
+        dict.fromkeys(sizes, 0.25), abs=0.06
+    )
+    assert set(sides) == set(sizes)
+
+
+def test_evaluation_keeps_the_size_where_training_draws_others() -> None:
+    data = config.Data.model_validate({"size": 320, "resize": "square", "augmentation": "detr"})
+    batches = EvaluationBatchSampler(records(), data, batch_size=4, multiple=16)
+    assert {(draw.height, draw.width) for batch in batches for draw in batch} == {(320, 320)}
+
+
+def test_runs_begun_before_are_gone_on_with() -> None:
+    """The draws of seed, epoch and batch number, written down once: a change would break runs that are resumed."""
+    drawn = epoch(sampler(seed=7), 3)
+    assert [[draw.picture for draw in batch] for batch in drawn[:3]] == [[19, 20, 22, 21], [4], [15, 18]]
+    assert [(batch[0].height, batch[0].width) for batch in drawn[:3]] == [(288, 288), (320, 432), (480, 352)]
+
+
+RARE = {0: [0], 1: [0], 2: [0], 3: [0, 1], 13: [0], 14: [0], 20: [1, 1], 21: [0], 25: [0]}
+"""Class 1 is in 2 of 29 pictures: with a threshold of 0.5 they have the factor 2.69. 8 show class 0: factor 1.35."""
+
+
+def repeating(batch_size: int = 3, seed: int = 0, threshold: float = 0.5) -> TrainBatchSampler:
+    data = config.Data(size=320, repeat_rare=threshold)
+    return TrainBatchSampler(records(RARE), data, batch_size=batch_size, multiple=16, seed=seed)
+
+
+def test_rare_classes_come_again_and_epochs_stay_equally_long() -> None:
+    batches = repeating()
+    times = np.zeros(len(SIZES))
+    for number in range(200):
+        drawn = epoch(batches, number)
+        assert len(drawn) == len(batches)
+        assert all(len({(draw.height, draw.width) for draw in batch}) == 1 for batch in drawn)
+        shown = [(draw.picture, draw.repeat) for batch in drawn for draw in batch]
+        assert len(set(shown)) == len(shown), "no view twice"
+        counts = np.bincount([picture for picture, _ in shown], minlength=len(SIZES))
+        assert counts.min() == 1, "nothing is left out"
+        assert all((picture, repeat) in shown for picture, count in enumerate(counts) for repeat in range(count))
+        times += counts
+    mean = times / 200
+    assert (mean[[i for i in range(len(SIZES)) if i not in RARE]] == 1).all()
+    # The bucket of 20 and 21 has room for round(1.69 + 0.35) = 2 repeats, which they share in proportion.
+    assert mean[20] == pytest.approx(1 + 2 * 1.6926 / 2.0394, abs=0.06)
+    assert mean[21] == pytest.approx(1 + 2 * 0.3468 / 2.0394, abs=0.06)
+    assert mean[3] > mean[0] > 1
+
+
+@pytest.mark.parametrize("start", [1, 4, 9])
+def test_the_rest_of_an_epoch_with_repeats_is_what_would_have_followed(start: int) -> None:
+    whole = epoch(repeating(), 5)
+    assert epoch(repeating(), 5, start) == whole[start:]
+    assert epoch(repeating(), 6) != whole
+    assert epoch(repeating(seed=1), 5) != whole
+
+
+def test_no_rare_class_changes_nothing() -> None:
+    assert epoch(repeating(threshold=1e-6), 2) == epoch(repeating(threshold=0), 2)
 
 
 def test_epochs_and_seeds_differ_and_repeat() -> None:

@@ -1,5 +1,6 @@
 """No setting of the data is read and ignored: each changes records, network sizes or what the network sees."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def _two_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for split in ("train2017", "val2017", "test2017"):
         write_coco_set(Path("there"), split=split, folder="images")
     write_coco_set(Path("other"), split="other", folder=".", categories=[{"id": 90, "name": "cup"}], annotations=[])
+    Path("one.json").write_text(json.dumps({"dataset_size": 2, "indices": [1]}))
     write_voc_set(Path("both"), {str(i): [("cat", (1, 1, 5, 5))] for i in range(8)}, {"train": "01234567"})
     write_coco_set(Path("both"))
     write_coco_set(Path("broken"), images=[{"id": 7, "file_name": "seven.jpg"}, {"id": 3, "file_name": "gone.jpg"}])
@@ -64,6 +66,11 @@ def sizes_drawn(data: config.Data) -> set[tuple[int, int]]:
     return {(draw.height, draw.width) for batch in batches for draw in batch}
 
 
+def pictures_drawn(data: config.Data) -> int:
+    records = drawn_records(Path(), [(40, 60)] * 20, objects=1, classes=9)
+    return sum(len(batch) for batch in TrainBatchSampler(records, data, batch_size=3, multiple=8, seed=0))
+
+
 def boxes_kept(data: config.Data) -> int:
     records = drawn_records(Path(), [(40, 60)] * 20)
     loader = training_loader(records, data, batch_size=1, multiple=8, seed=0, device_type="cpu")
@@ -78,13 +85,19 @@ EFFECTS: dict[str, tuple[tuple[str, ...], str, Callable[[config.Data], Any]]] = 
     **{
         f"data.{split}.{key}": (("data=there",), value, records_of(split))
         for split in ("train", "val", "test")
-        for key, value in (("images", "other"), ("annotations", "other/annotations/instances_other.json"), ("limit", "1"))
+        for key, value in (("images", "other"), ("annotations", "other/annotations/instances_other.json"), ("limit", "1"), ("share", "0.5"), ("subset", "one.json"))
     },
     "data.validation_share": (("data=both", "data.format=voc"), "0.5", records_of("val")),
     "data.resize": ((), "square", size),
     "data.size": ((), "320", size),
     "data.max_size": ((), "320", size),
     "data.augmentation.flip": ((), "0", views),
+    "data.augmentation.flip_vertical": ((), "0.5", views),
+    "data.augmentation.rotation": ((), "20", views),
+    "data.augmentation.sizes": ((), "[480, 512]", sizes_drawn),
+    "data.augmentation.crop_resize": ((), "[400]", views),
+    "data.augmentation.crop_size": (("data.augmentation.crop_resize=[400]",), "[100, 200]", views),
+    "data.repeat_rare": ((), "1", pictures_drawn),
     "data.augmentation.scale_jitter": ((), "[1, 1]", sizes_drawn),
     "data.augmentation.crop": ((), "0", views),
     "data.augmentation.crop_min_side": ((), "0.9", views),

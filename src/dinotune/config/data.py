@@ -8,6 +8,30 @@ from pydantic import Field, model_validator
 
 from dinotune.config.base import Count, PositiveFloat, Section, Share, UserPath
 
+Sizes = Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
+CHOICES = ("limit", "share", "subset")
+"""The ways to use only some pictures of a split."""
+
+UNCHANGED = {
+    "flip": 0,
+    "flip_vertical": 0,
+    "rotation": 0,
+    "scale_jitter": (1, 1),
+    "sizes": None,
+    "crop": 0,
+    "photometric": 0,
+}
+DETR = UNCHANGED | {
+    "flip": 0.5,
+    "sizes": tuple(range(480, 801, 32)),
+    "crop": 0.5,
+    "crop_resize": (400, 500, 600),
+    "crop_size": (384, 600),
+}
+"""Carion et al. 2020, section 4: every other picture is cropped, and each is resized to a random size."""
+
 
 class Split(Section):
     """Explicit place of one split, beside or instead of `data.root`, and how much of it is used."""
@@ -15,9 +39,27 @@ class Split(Section):
     images: UserPath | None = None
     """Folder of the pictures; none takes the format's usual folder below `data.root`."""
     annotations: UserPath | None = None
-    """Annotation file (COCO) or folder (Pascal VOC); none takes the format's usual place below `data.root`."""
+    """Annotation file (COCO, TorchVision JSON, YOLO's `data.yaml`) or folder (Pascal VOC, YOLO's label files); none takes the format's usual place below `data.root`."""
     limit: Count | None = None
     """Use only this many pictures, drawn with `seed` among those that have boxes."""
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Use only this share of the pictures, drawn with `seed` among all."""
+    subset: UserPath | None = None
+    """Use only the pictures that this JSON file lists, e.g. a run's `subsets/train.json`."""
+
+    @classmethod
+    def outdated(cls, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+        """A newer choice of pictures takes the place of the older one."""
+        if all(new.get(key) is None for key in CHOICES):
+            return ()
+        return tuple(key for key in CHOICES if old.get(key) is not None and key not in new)
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> "Split":
+        given = [key for key in CHOICES if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{given[1]}: {' and '.join(given)} exclude each other; keep one of them")
+        return self
 
 
 class Augmentation(Section):
@@ -25,31 +67,56 @@ class Augmentation(Section):
 
     flip: Share = 0.5
     """Probability of a horizontal flip."""
+    flip_vertical: Share = 0.0
+    """Probability of a vertical flip, for pictures without an upside, as from microscopes and from the air."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Largest turn in degrees, to either side; corners without a picture become grey."""
     scale_jitter: tuple[PositiveFloat, PositiveFloat] = (0.8, 1.2)
     """Smallest and largest factor on the network size, drawn once per batch."""
+    sizes: Sizes | None = None
+    """Shorter sides of the network input, of which one is drawn per batch instead of `size` and `scale_jitter`; `max_size` stays."""
     crop: Share = 0.5
     """Probability of a random crop that keeps the shape of the batch."""
     crop_min_side: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Smallest side of a crop as a share of the largest crop of that shape."""
+    """Smallest side of a crop as a share of the largest crop of that shape, where `crop_resize` is none."""
+    crop_resize: Sizes | None = None
+    """Shorter sides in pixels, of which one is drawn for the picture that `crop_size` is measured on, as in DETR."""
+    crop_size: tuple[Count, Count] = (384, 600)
+    """Smallest and largest side of a crop in pixels after `crop_resize`; the crop is then narrowed to the shape of the batch."""
     min_visible: Share = 0.3
-    """Boxes of which a crop shows a smaller share are dropped."""
+    """Boxes of which a crop or turn shows a smaller share are dropped."""
     photometric: Share = 0.5
     """Strength of the changes of brightness, contrast, saturation and hue; 0 turns them off."""
 
     @classmethod
     def expand(cls, value: Any) -> Any:
-        """`none` turns every change off."""
+        """`none` turns every change off, `detr` takes those of DETR."""
         if value in (None, "none", False):
-            return {"flip": 0, "scale_jitter": (1, 1), "crop": 0, "photometric": 0}
+            return UNCHANGED
+        return DETR if value == "detr" else value
+
+    @classmethod
+    def outdated(cls, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+        """Newer sizes take the place of an older jitter, and the other way round."""
+        rivals = (("sizes", "scale_jitter"), ("scale_jitter", "sizes"))
+        return tuple(o for n, o in rivals if new.get(n) is not None and old.get(o) is not None and o not in new)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _jitter_rests(cls, value: Any) -> Any:
+        """Sizes alone leave nothing to jitter."""
+        if isinstance(value, Mapping) and value.get("sizes") is not None:
+            return {"scale_jitter": (1, 1), **value}
         return value
 
     @model_validator(mode="after")
     def _ordered(self) -> "Augmentation":
-        low, high = self.scale_jitter
-        if low > high:
-            raise ValueError(
-                f"scale_jitter: the smallest factor {low} is above the largest {high}; use [{high}, {low}]"
-            )
+        for name, what in (("scale_jitter", "factor"), ("crop_size", "side")):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: the smallest {what} {low} is above the largest {high}; use [{high}, {low}]")
+        if self.sizes is not None and self.scale_jitter != (1, 1):
+            raise ValueError("sizes: they take the place of scale_jitter; leave it out, or set it to [1, 1]")
         return self
 
 
@@ -65,8 +132,8 @@ class Data(Section):
 
     root: UserPath | None = None
     """Folder of the data set."""
-    format: Literal["auto", "coco", "voc"] = "auto"
-    """Annotation format; `auto` looks at the folder."""
+    format: Literal["auto", "coco", "voc", "yolo", "torchvision_json"] = "auto"
+    """Annotation format; `auto` looks at the folder, and takes COCO or Pascal VOC where others lie beside it."""
     train: Split = Split()
     """Explicit paths of the training split."""
     val: Split = Split()
@@ -80,15 +147,17 @@ class Data(Section):
     size: Count = 640
     """Shorter side of the network input in pixels, rounded up to what backbone and head need."""
     max_size: Count | None = None
-    """Limit of the longer side in pixels, with which the shorter one shrinks; none is 5/3 of `size`."""
+    """Limit of the longer side in pixels, with which the shorter one shrinks; none is 5/3 of `size`, or of the largest of `augmentation.sizes`."""
     augmentation: Augmentation = Augmentation()
-    """Random changes to training pictures; `none` turns all of them off."""
+    """Random changes to training pictures; `none` turns all of them off, `detr` takes those of DETR."""
+    repeat_rare: Share = 0.0
+    """Pictures with a class that fewer than this share of the training pictures show are seen several times per epoch; 0 turns it off."""
     workers: Annotated[int, Field(strict=True, ge=0)] | Literal["auto"] = "auto"
     """Processes that load pictures; `auto` takes the processor's cores less one, at most 8."""
     on_error: Literal["stop", "skip"] = "stop"
     """What broken annotations and pictures do: `stop` ends with a list of them, `skip` goes on without them."""
     max_skipped: Annotated[int, Field(strict=True, ge=0)] = 100
-    """Most pictures and annotations of a split that `skip` leaves out, and most pictures that may turn out unreadable while training; each is named."""
+    """Most pictures and annotations that `skip` leaves out of a split before training, and most pictures that may turn out unreadable while training; each is named."""
 
     @classmethod
     def expand(cls, value: Any) -> Any:

@@ -13,16 +13,20 @@ LONGEST = 5 / 3
 """Limit of the longer side as a multiple of the shorter one's target, where none is set (COCO's 800 and 1333)."""
 
 
-def network_size(picture_hw: tuple[int, int], data: config.Data, multiple: int, scale: float = 1.0) -> tuple[int, int]:
+def network_size(
+    picture_hw: tuple[int, int], data: config.Data, multiple: int, scale: float = 1.0, drawn: int | None = None
+) -> tuple[int, int]:
     """Height and width of the network input for a picture of `picture_hw`, from sizes and settings alone.
 
     `square`: `size` on both sides, at most `max_size`. `keep_aspect`: the shorter side takes `size`, or less where
     the longer one would pass `max_size`; the shape of `ASPECTS` that stretches the picture least is taken, or, where that is more than 10 %,
-    the picture's own shape. `scale` multiplies `size` and `max_size`. Sides are rounded up to `multiple` in the
-    end, so the longer side may pass its limit by less than one multiple.
+    the picture's own shape. `scale` multiplies `size` and `max_size`; `drawn`, one of `augmentation.sizes`, takes
+    the place of `size` and leaves the limit alone. Sides are rounded up to `multiple` in the end, so the longer side
+    may pass its limit by less than one multiple.
     """
-    short = data.size * scale
-    limit = data.max_size * scale if data.max_size is not None else short * LONGEST
+    short = (drawn or data.size) * scale
+    largest = data.size if drawn is None else max(data.augmentation.sizes or (drawn,))
+    limit = (data.max_size or largest * LONGEST) * scale
     if data.resize == "square":
         side = _round_up(min(short, limit), multiple)
         return side, side

@@ -56,8 +56,7 @@ class Pictures(Dataset[Sample]):
         picture_hw, network_hw = (record.height, record.width), (draw.height, draw.width)
         view = View()
         if self._augmentation is not None:
-            generator = np.random.default_rng([draw.seed, VIEW, draw.epoch, draw.picture])
-            view = draw_view(picture_hw, network_hw, self._augmentation, generator)
+            view = draw_view(picture_hw, network_hw, self._augmentation, _generator(draw))
         rest = (record.image_id, str(record.path), picture_hw)
         try:
             picture = read_image(record.path, picture_hw, view.decoded_hw(network_hw))
@@ -66,6 +65,12 @@ class Pictures(Dataset[Sample]):
         objects = ~record.crowd
         columns = apply_view(picture, record.boxes[objects], record.labels[objects], view, picture_hw, network_hw)
         return Sample(draw, *columns, *rest)
+
+
+def _generator(draw: Draw) -> np.random.Generator:
+    """Private to a picture in an epoch; a picture that comes again in the same epoch is seen differently."""
+    key = [draw.seed, VIEW, draw.epoch, draw.picture]
+    return np.random.default_rng([*key, draw.repeat] if draw.repeat else key)
 
 
 def collate(samples: list[Sample]) -> Batch:

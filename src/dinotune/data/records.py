@@ -63,6 +63,8 @@ class Records:
     """Area in square pixels that COCO's size classes use (of the mask where the data set has one)."""
     notes: tuple[str, ...] = ()
     """What the reader changed or left out and how the split came about, a sentence each."""
+    subset_of: str = ""
+    """Fingerprint of the pictures that these were chosen from (`subsets`); empty where they are all there are."""
 
     def __len__(self) -> int:
         return len(self.paths)

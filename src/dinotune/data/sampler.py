@@ -12,9 +12,10 @@ from torch.utils.data import Sampler
 from dinotune import config
 from dinotune.data.buckets import network_size
 from dinotune.data.records import Records
+from dinotune.data.repeats import draw_repeats, number_of_repeats, repeat_factors
 
-ORDER, SCALE = 1, 2
-"""Keys that keep the draws of one seed apart."""
+ORDER, SCALE, REPEAT = 1, 2, 4
+"""Keys that keep the draws of one seed apart, from each other and from the loader's views (3)."""
 
 SCALE_STEPS = 5
 """Scale jitter takes this many even steps, so that pictures of one bucket share a size at each of them."""
@@ -22,6 +23,9 @@ SCALE_STEPS = 5
 
 Sizes = tuple[tuple[int, int], ...]
 """Height and width of a bucket at every scale."""
+
+Target = tuple[float, int | None]
+"""Scale and drawn size of `network_size`."""
 
 
 class Draw(NamedTuple):
@@ -39,22 +43,25 @@ class Draw(NamedTuple):
     """Epoch, 0-based."""
     batch: int
     """Number of the batch in its epoch."""
+    repeat: int = 0
+    """0, or the number of the repeat of this picture in this epoch, where rare classes are repeated."""
 
 
 class TrainBatchSampler(Sampler[list[Draw]]):
     """Every picture once per epoch, in shuffled batches of one size each; incomplete batches are kept.
+
+    With `repeat_rare`, pictures with rare classes come again in the same epoch (`repeats.repeat_factors`); how often
+    in all is the same in every epoch, for each bucket, so that epochs have equally many batches.
 
     `set_epoch(epoch, start_batch)` decides what the next iteration gives; with `start_batch` k it gives exactly
     what would have followed after the first k batches. Its length is the whole epoch's, whatever `start_batch`.
     """
 
     def __init__(self, records: Records, data: config.Data, *, batch_size: int, multiple: int, seed: int) -> None:
-        low, high = data.augmentation.scale_jitter
-        scales = np.linspace(low, high, SCALE_STEPS if high > low else 1)
-        self._groups = _groups(records, data, multiple, tuple(float(scale) for scale in scales))
+        self._groups = _groups(records, data, multiple, _targets(data.augmentation))
+        self._more = repeat_factors(records, data.repeat_rare) - 1
         self._batch_size = batch_size
         self._seed = seed
-        self._images = len(records)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
@@ -63,36 +70,46 @@ class TrainBatchSampler(Sampler[list[Draw]]):
         self.start_batch = start_batch
 
     def __len__(self) -> int:
-        return sum(-(-len(indices) // self._batch_size) for indices in self._groups.values())
+        counts = [len(pictures) + number_of_repeats(self._more[pictures]) for pictures in self._groups.values()]
+        return sum(-(-count // self._batch_size) for count in counts)
 
     def __iter__(self) -> Iterator[list[Draw]]:
         seed, epoch = self._seed, self.epoch
         for number, (sizes, pictures) in list(enumerate(self._plan()))[self.start_batch :]:
             scale = np.random.default_rng([seed, SCALE, epoch, number]).integers(len(sizes))
             height, width = sizes[scale]
-            yield [Draw(picture, height, width, seed, epoch, number) for picture in pictures]
+            yield [Draw(picture, height, width, seed, epoch, number, repeat) for picture, repeat in pictures]
 
     def largest_hw(self) -> tuple[int, int]:
         """Height and width of the largest network input that any batch can have."""
         return max((size for sizes in self._groups for size in sizes), key=lambda size: size[0] * size[1])
 
-    def _plan(self) -> list[tuple[Sizes, list[int]]]:
-        """The epoch's batches: sizes to draw from, and pictures."""
+    def _plan(self) -> list[tuple[Sizes, list[list[int]]]]:
+        """The epoch's batches: sizes to draw from, and pairs of picture and repeat."""
         generator = np.random.default_rng([self._seed, ORDER, self.epoch])
-        rank = generator.permutation(self._images)
+        repeating = np.random.default_rng([self._seed, REPEAT, self.epoch])
+        rank = generator.permutation(len(self._more))
         batches = [
             (sizes, chunk)
-            for sizes, indices in self._groups.items()
-            for chunk in _chunks(indices[np.argsort(rank[indices])], self._batch_size)
+            for sizes, pictures in self._groups.items()
+            for chunk in _chunks(self._shown(pictures, rank, repeating), self._batch_size)
         ]
         return [batches[i] for i in generator.permutation(len(batches))]
+
+    def _shown(self, pictures: np.ndarray, rank: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """What an epoch shows of a bucket: picture and repeat, one row each, in order of rank; repeats anywhere."""
+        times = 1 + draw_repeats(self._more[pictures], generator)
+        shown = np.repeat(pictures, times)
+        repeat = np.arange(len(shown)) - np.repeat(np.cumsum(times) - times, times)
+        place = np.where(repeat == 0, rank[shown], generator.uniform(0, len(rank), len(shown)))
+        return np.stack([shown, repeat], 1)[np.argsort(place, kind="stable")]
 
 
 class EvaluationBatchSampler(Sampler[list[Draw]]):
     """Every picture exactly once, in listed order within each size."""
 
     def __init__(self, records: Records, data: config.Data, *, batch_size: int, multiple: int) -> None:
-        groups = _groups(records, data, multiple, (1.0,))
+        groups = _groups(records, data, multiple, ((1.0, None),))
         batches = [(sizes[0], chunk) for sizes, group in groups.items() for chunk in _chunks(group, batch_size)]
         self._batches = [
             [Draw(picture, height, width, 0, 0, number) for picture in chunk]
@@ -106,10 +123,17 @@ class EvaluationBatchSampler(Sampler[list[Draw]]):
         return iter(self._batches)
 
 
-def _groups(records: Records, data: config.Data, multiple: int, scales: tuple[float, ...]) -> dict[Sizes, np.ndarray]:
-    """Indices of the pictures that share their size at every scale."""
+def _targets(augmentation: config.Augmentation) -> tuple[Target, ...]:
+    if augmentation.sizes is not None:
+        return tuple((1.0, size) for size in augmentation.sizes)
+    low, high = augmentation.scale_jitter
+    return tuple((float(scale), None) for scale in np.linspace(low, high, SCALE_STEPS if high > low else 1))
+
+
+def _groups(records: Records, data: config.Data, multiple: int, targets: tuple[Target, ...]) -> dict[Sizes, np.ndarray]:
+    """Indices of the pictures that share their size at every target."""
     shapes, inverse = np.unique(records.sizes_hw, axis=0, return_inverse=True)
-    sizes = [tuple(network_size((int(h), int(w)), data, multiple, scale) for scale in scales) for h, w in shapes]
+    sizes = [tuple(network_size((int(h), int(w)), data, multiple, *target) for target in targets) for h, w in shapes]
     buckets = {bucket: number for number, bucket in enumerate(dict.fromkeys(sizes))}
     number = np.array([buckets[bucket] for bucket in sizes])[inverse.reshape(-1)]
     return {bucket: np.flatnonzero(number == i) for bucket, i in buckets.items()}

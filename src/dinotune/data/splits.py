@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool
 
 from dinotune import config
 from dinotune.data import formats
@@ -15,10 +15,11 @@ from dinotune.data.formats.torchvision_json import torchvision_image_folders
 from dinotune.data.formats.yolo_layout import yolo_place
 from dinotune.data.problems import Findings
 from dinotune.data.records import LabelSet, Records
+from dinotune.data.subsets import choose, shuffled_by_group
 from dinotune.errors import DataError
 
-HOLD_OUT, LIMIT = 1, 2
-"""Keys that keep the draws of one seed apart."""
+HOLD_OUT = 1
+"""Key that keeps the draws of one seed apart from the subsets' (2)."""
 
 MOST_LISTED = 10
 """Problems that an error names; the check lists all."""
@@ -28,8 +29,8 @@ def read_records(data: config.Data, split: str, *, seed: int, labels: LabelSet |
     """Records of `train`, `val` or `test`; what was left out, changed or drawn to get them stands in `notes`.
 
     Without a validation split, `validation_share` of the training pictures is held out, stratified by class, the
-    same for one seed on every machine; `train` is then the rest. `limit` draws that many pictures with boxes.
-    With `labels`, classes are matched by name. DataError for splits that do not exist, and for problems as
+    same for one seed on every machine; `train` is then the rest. `limit`, `share` and `subset` leave some pictures
+    (`subsets`). With `labels`, classes are matched by name. DataError for splits that do not exist, and for problems as
     `on_error` and `max_skipped` have it.
     """
     findings, where = Findings(), f"{data.root or 'data'}: {split}"
@@ -54,10 +55,10 @@ def read_split(data: config.Data, split: str, *, seed: int, labels: LabelSet | N
     records = formats.READERS[kind](places[source], name, labels, findings)
     if data.root is not None and data.format == "auto":
         records = replace(records, notes=(*records.notes, *formats.passed_over(data.root, kind)))
+    dataset = records
     if held_out:
         records = _hold_out(records, split, data.validation_share, seed)
-    limit = getattr(data, split).limit
-    return records if limit is None else _limit(records, limit, seed)
+    return choose(records, getattr(data, split), dataset=dataset, key=f"data.{split}", seed=seed)
 
 
 def apply_on_error(data: config.Data, findings: Findings, where: str) -> None:
@@ -145,33 +146,10 @@ def stratified_share(records: Records, share: float, generator: np.random.Genera
     frequency = shows.sum(0)
     frequency[-1] = len(records) + 1
     rarest = np.where(shows, frequency, len(records) + 2).argmin(1)
-    order = _shuffled_by_group(records.image_ids, frequency[rarest] * shows.shape[1] + rarest, generator)
+    order = shuffled_by_group(records.image_ids, frequency[rarest] * shows.shape[1] + rarest, generator)
     count = int(np.clip(round(len(records) * share), 1, len(records) - 1))
     # A random phase: without it, the first of a class with a single picture would never be held out.
     positions = ((np.arange(count) + generator.random()) * len(records) / count).astype(np.int64)
     held = np.zeros(len(records), np.bool_)
     held[order[positions]] = True
     return held
-
-
-def _shuffled_by_group(
-    ids: Int64[np.ndarray, "images"], groups: Int64[np.ndarray, "images"], generator: np.random.Generator
-) -> Int64[np.ndarray, "images"]:
-    """Indices in order of group, at random within one; the draw of a picture hangs on its id, not its position."""
-    by_id = np.argsort(ids, kind="stable")
-    key = np.empty(len(ids))
-    key[by_id] = generator.random(len(ids))
-    return np.lexsort((key, groups)).astype(np.int64)
-
-
-def _limit(records: Records, limit: int, seed: int) -> Records:
-    targets = np.concatenate([[0], np.cumsum(~records.crowd)])[records.offsets]
-    with_boxes = np.flatnonzero(np.diff(targets) > 0)
-    if len(with_boxes) == 0:
-        raise DataError(f"{records.name}: limit {limit} draws pictures with boxes, and there are none")
-    order = _shuffled_by_group(
-        records.image_ids[with_boxes], np.zeros(len(with_boxes), np.int64), np.random.default_rng([seed, LIMIT])
-    )
-    chosen = np.sort(with_boxes[order[:limit]])
-    note = f"limit {limit}: {len(chosen)} of {len(records)} pictures used, drawn among those with boxes (seed {seed})"
-    return replace(records.select(chosen), notes=(*records.notes, note))

@@ -19,16 +19,22 @@ from dinotune import config
 LEAST_SIDE = 1.0
 """Boxes with a shorter side, in pixels of the network input, teach nothing and upset the box coders' logarithm."""
 
+GREY = (128, 128, 128)
+"""Colour of what a turned view shows beside the picture."""
+
 
 @dataclass(frozen=True)
 class View:
-    """A part of a picture, in shares of its height and width, and whether it is mirrored."""
+    """A part of a picture, in shares of its height and width, turned about its middle, then mirrored."""
 
     top: float = 0.0
     left: float = 0.0
     height: float = 1.0
     width: float = 1.0
+    rotation: float = 0.0
+    """Degrees by which what is seen is turned, counter-clockwise."""
     flip: bool = False
+    flip_vertical: bool = False
     min_visible: float = 0.0
     """Boxes of which a smaller share is seen are dropped."""
 
@@ -43,17 +49,57 @@ def draw_view(
     augmentation: config.Augmentation,
     generator: np.random.Generator,
 ) -> View:
-    """A random view for training: a crop in the shape of the network input with probability `crop`, a flip with `flip`."""
-    # All numbers are drawn at once, so that one setting does not move the draws of another.
-    crop, side, top, left, flip = generator.random(5)
-    flipped = bool(flip < augmentation.flip)
-    if crop >= augmentation.crop:
-        return View(flip=flipped)
-    height, width = picture_hw
-    largest = min(height / network_hw[0], width / network_hw[1])
-    share = augmentation.crop_min_side + (1 - augmentation.crop_min_side) * side
-    crop_h, crop_w = (share * largest * net / full for net, full in zip(network_hw, picture_hw, strict=True))
-    return View(top * (1 - crop_h), left * (1 - crop_w), crop_h, crop_w, flipped, augmentation.min_visible)
+    """A random view for training: a crop in the shape of the network input with probability `crop`, a turn, flips."""
+    # All numbers are drawn at once, so that one setting does not move the draws of another; new ones come last.
+    crop, side, top, left, flip, flip_vertical, turn, *window = generator.random(10)
+    cropped = crop < augmentation.crop
+    height, width = _crop_hw(picture_hw, network_hw, augmentation, side, window) if cropped else (1.0, 1.0)
+    rotation = (2 * turn - 1) * augmentation.rotation
+    return View(
+        top=top * (1 - height),
+        left=left * (1 - width),
+        height=height,
+        width=width,
+        rotation=rotation,
+        flip=bool(flip < augmentation.flip),
+        flip_vertical=bool(flip_vertical < augmentation.flip_vertical),
+        min_visible=augmentation.min_visible if cropped or rotation else 0.0,
+    )
+
+
+def _crop_hw(
+    picture_hw: tuple[int, int],
+    network_hw: tuple[int, int],
+    augmentation: config.Augmentation,
+    side: float,
+    window: list[float],
+) -> tuple[float, float]:
+    """Shares of height and width of a crop in the shape of the network input; the arguments after it are draws.
+
+    With `crop_resize`, it is the largest of that shape within the window that DETR would cut out of the picture
+    (Carion et al. 2020): resized to one of those shorter sides, cut to a random height and width of `crop_size`.
+    """
+    if augmentation.crop_resize is None:
+        outer: tuple[float, float] = picture_hw
+        share = augmentation.crop_min_side + (1 - augmentation.crop_min_side) * side
+    else:
+        outer, share = _detr_window(picture_hw, augmentation.crop_resize, augmentation.crop_size, window), 1.0
+    largest = min(outer[0] / network_hw[0], outer[1] / network_hw[1])
+    return share * largest * network_hw[0] / picture_hw[0], share * largest * network_hw[1] / picture_hw[1]
+
+
+def _detr_window(
+    picture_hw: tuple[int, int], shorter_sides: tuple[int, ...], limits: tuple[int, int], draws: list[float]
+) -> tuple[float, float]:
+    """Height and width of DETR's window in pixels of the picture, from three draws in [0, 1)."""
+    which, *sides = draws
+    factor = shorter_sides[int(which * len(shorter_sides))] / min(picture_hw)
+    window = []
+    for full, draw in zip(picture_hw, sides, strict=True):
+        resized = round(full * factor)
+        low, high = (min(limit, resized) for limit in limits)
+        window.append((low + int(draw * (high - low + 1))) * full / resized)
+    return window[0], window[1]
 
 
 def apply_view(
@@ -67,24 +113,72 @@ def apply_view(
     """Image uint8 [3, *network_hw], boxes float32 [kept, 4] xyxy in its pixels, labels int64 [kept].
 
     `boxes` are xyxy in pixels of the picture as annotated; the picture may have been decoded smaller. The view is
-    resized exactly, with antialiasing. Boxes are clipped; those hardly visible or too thin are dropped.
+    resized exactly, with antialiasing. Boxes are refitted to what is turned (`turned_boxes`) and clipped; those
+    hardly visible or too thin are dropped.
     """
     full_hw = (picture.height, picture.width)
-    image = tv_tensors.Image(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
     shrunk = np.array([full_hw[1] / annotated_hw[1], full_hw[0] / annotated_hw[0]] * 2)
     seen = _clamped(tv_tensors.BoundingBoxes(torch.from_numpy(boxes * shrunk), format="XYXY", canvas_size=full_hw))
+    window = _window(view, full_hw)
+    if view.rotation:
+        seen = tv_tensors.wrap(turned_boxes(seen.as_subclass(Tensor), _middle(window), view.rotation), like=seen)
     before = _areas(seen)
-    if (view.height, view.width) != (1.0, 1.0):
-        window = _window(view, full_hw)
-        image, seen = transform.crop(image, *window), _clamped(transform.crop(seen, *window))
+    image = tv_tensors.Image(torch.from_numpy(np.array(_cut_out(picture, window, view.rotation))).permute(2, 0, 1))
+    seen = _clamped(transform.crop(seen, *window))
     visible = _areas(seen) >= view.min_visible * before
     image, seen = transform.resize(image, list(network_hw), antialias=True), transform.resize(seen, list(network_hw))
     if view.flip:
         image, seen = transform.horizontal_flip(image), transform.horizontal_flip(seen)
+    if view.flip_vertical:
+        image, seen = transform.vertical_flip(image), transform.vertical_flip(seen)
     # Resizing and mirroring round; the last clipping makes the edges exact.
     seen = _clamped(seen)
     kept = visible & ((seen[:, 2:] - seen[:, :2]) >= LEAST_SIDE).all(1)
     return image.as_subclass(Tensor), seen.as_subclass(Tensor)[kept].float(), torch.from_numpy(labels)[kept]
+
+
+def turned_boxes(
+    boxes: Float64[Tensor, "objects 4"], middle: tuple[float, float], degrees: float
+) -> Float64[Tensor, "objects 4"]:
+    """Xyxy boxes around what they hold, turned counter-clockwise about `middle` (x, y); they may leave the picture.
+
+    Each becomes the box of its turned inscribed ellipse, whose half width is sqrt((w/2 cos)^2 + (h/2 sin)^2): boxes
+    of turned corners would grow with every object that does not fill them (Kalra et al. 2021, "Towards Rotation
+    Invariance in Object Detection").
+    """
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    turn = boxes.new_tensor([[cosine, sine], [-sine, cosine]])  # y points down
+    origin = boxes.new_tensor(middle)
+    centre = ((boxes[:, :2] + boxes[:, 2:]) / 2 - origin) @ turn.T + origin
+    half = ((boxes[:, 2:] - boxes[:, :2]) / 2).square() @ turn.square().T
+    return torch.cat([centre - half.sqrt(), centre + half.sqrt()], 1)
+
+
+def _cut_out(picture: Image.Image, window: tuple[int, int, int, int], degrees: float) -> Image.Image:
+    """What lies in the window, turned about its middle; what lies around it in the picture fills the corners."""
+    top, left, height, width = window
+    if not degrees:
+        return picture.crop((left, top, left + width, top + height))
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x, y = _middle(window)
+    # From the cut-out back to the picture.
+    rows = (
+        cosine,
+        -sine,
+        x - (cosine * width - sine * height) / 2,
+        sine,
+        cosine,
+        y - (sine * width + cosine * height) / 2,
+    )
+    return picture.transform(
+        (width, height), Image.Transform.AFFINE, rows, resample=Image.Resampling.BILINEAR, fillcolor=GREY
+    )
+
+
+def _middle(window: tuple[int, int, int, int]) -> tuple[float, float]:
+    """X and y of a window's middle."""
+    top, left, height, width = window
+    return left + width / 2, top + height / 2
 
 
 def _window(view: View, full_hw: tuple[int, int]) -> tuple[int, int, int, int]:

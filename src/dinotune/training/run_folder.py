@@ -59,7 +59,7 @@ def _check_replaceable(folder: Path, experiment: config.Experiment) -> None:
 def local_paths(experiment: config.Experiment) -> list[Path]:
     """Everything on this machine that an experiment reads: data, a backbone's folder or file, a model to start from."""
     splits = (experiment.data.train, experiment.data.val, experiment.data.test)
-    named = [experiment.data.root, *(path for split in splits for path in (split.images, split.annotations))]
+    named = [experiment.data.root, *(path for s in splits for path in (s.images, s.annotations, s.subset))]
     named.append(experiment.training.initialize_from)
     backbone = Path(experiment.backbone.id).expanduser()
     return [path for path in named if path is not None] + ([backbone] if backbone.exists() else [])
@@ -69,7 +69,7 @@ def with_absolute_paths(experiment: config.Experiment) -> config.Experiment:
     """The same experiment, readable from any directory."""
 
     def absolute(split: config.Split) -> config.Split:
-        paths = {"images": split.images, "annotations": split.annotations}
+        paths = {"images": split.images, "annotations": split.annotations, "subset": split.subset}
         return split.model_copy(update={name: path.absolute() for name, path in paths.items() if path is not None})
 
     data, backbone, source = experiment.data, experiment.backbone, experiment.training.initialize_from

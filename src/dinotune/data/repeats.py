@@ -1,0 +1,44 @@
+"""Repeat-factor sampling: pictures with rare classes are seen several times per epoch.
+
+Gupta et al. 2019 (LVIS), appendix B; here an epoch's number of repeats is fixed, so that epochs stay equally long.
+"""
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from dinotune.data.records import Records
+
+
+def repeat_factors(records: Records, threshold: float) -> Float64[np.ndarray, "images"]:
+    """r(I) = max over classes c in picture I of max(1, sqrt(threshold / f(c))); 1 for pictures without boxes.
+
+    f(c) is the share of pictures that show class c. Crowd regions are no targets and do not count.
+    """
+    images = np.repeat(np.arange(len(records)), np.diff(records.offsets))[~records.crowd]
+    shows = np.zeros((len(records), len(records.labels)), np.bool_)
+    shows[images, records.box_labels[~records.crowd]] = True
+    share = np.maximum(shows.mean(0), 1 / len(records))  # classes that no picture shows repeat none
+    factors: Float64[np.ndarray, "images"] = np.where(shows, np.sqrt(threshold / share), 0).max(1, initial=1)
+    return factors
+
+
+def number_of_repeats(more: Float64[np.ndarray, "images"]) -> int:
+    """How many repeats an epoch has for pictures with the repeat factors 1 + `more`."""
+    return round(float(more.sum()))
+
+
+def draw_repeats(more: Float64[np.ndarray, "images"], generator: np.random.Generator) -> Int64[np.ndarray, "images"]:
+    """How often each picture is repeated in one epoch: `number_of_repeats` in all, each in proportion to `more`.
+
+    Systematic rounding: the shares are laid end to end in random order; marks at distance 1 from a random first one
+    choose the pictures. Each gets its share rounded down or up, and on average exactly its share.
+    """
+    repeats = np.zeros(len(more), np.int64)
+    total = number_of_repeats(more)
+    if total > 0:
+        order = generator.permutation(len(more))
+        ends = np.cumsum(more[order]) * (total / more.sum())
+        marks = np.minimum(np.floor(ends + generator.random()), total)
+        marks[-1] = total  # the sum may miss it by rounding
+        repeats[order] = np.diff(marks, prepend=0)
+    return repeats
