@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dinotune import cli, config
-from dinotune.checkpoints import Description, read_checkpoint
+from dinotune.checkpoints import AVERAGED_KEY, Description, read_checkpoint
 from dinotune.config.loading import load_experiment
 from dinotune.data.sampler import TrainBatchSampler
 from dinotune.data.splits import read_records
@@ -41,7 +42,7 @@ def changed(experiment: config.Experiment, *overrides: str) -> config.Experiment
 def batch_sizes(experiment: config.Experiment) -> list[int]:
     """Pictures in each batch of the first epoch; some batches of a shape are not full."""
     records = read_records(experiment.data, "train", seed=experiment.seed)
-    batch_size = experiment.training.batch_size
+    batch_size = experiment.training.pictures_per_step
     sampler = TrainBatchSampler(records, experiment.data, batch_size=batch_size, multiple=16, seed=experiment.seed)
     return [len(draws) for draws in sampler]
 
@@ -97,16 +98,25 @@ def assert_same_runs(first: Path, second: Path) -> None:
     for name in files:
         weights, description = read_checkpoint(first / "checkpoints" / name)
         others, other_description = read_checkpoint(second / "checkpoints" / name)
-        assert weights.keys() == others.keys()
-        assert all(torch.equal(weights[key], others[key]) for key in weights), name
+        assert_same_tensors(weights, others)
         assert without_workers(description) == without_workers(other_description)
     states = [last_state(run) for run in (first, second)]
+    assert_same_tensors(states[0]["state_dict"], states[1]["state_dict"])
+    means = [state.get(AVERAGED_KEY, {"steps": 0, "weights": {}}) for state in states]
+    assert means[0]["steps"] == means[1]["steps"]
+    assert_same_tensors(means[0]["weights"], means[1]["weights"])
     assert states[0]["dinotune"]["state"] == states[1]["dinotune"]["state"]
     moments = [state["optimizer_states"][0]["state"] for state in states]
     assert moments[0].keys() == moments[1].keys()
     assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[0])
     for name in ("metrics.json", "evaluations/data-val-best_AP/predictions.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def assert_same_tensors(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    """The same names, and tensors equal bit for bit."""
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
 def without_workers(description: Description) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def test_stages_have_their_own_learning_rates(small_experiment: config.Experimen
     [
         ("adamw", torch.optim.AdamW, {"betas": (0.9, 0.999)}),
         ("{kind: adamw, betas: [0.5, 0.75]}", torch.optim.AdamW, {"betas": (0.5, 0.75)}),
+        ("adam", torch.optim.Adam, {"betas": (0.9, 0.999), "decoupled_weight_decay": False}),
+        ("{kind: adam, betas: [0.5, 0.75]}", torch.optim.Adam, {"betas": (0.5, 0.75)}),
         ("sgd", torch.optim.SGD, {"momentum": 0.9, "nesterov": False}),
         ("{kind: sgd, momentum: 0.5, nesterov: true}", torch.optim.SGD, {"momentum": 0.5, "nesterov": True}),
     ],
@@ -87,6 +89,28 @@ def test_optimiser_is_the_one_named(
     assert type(optimizer) is kind
     for group in optimizer.param_groups:
         assert {name: group[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_adam_adds_the_decay_to_the_gradient_and_adamw_to_the_step(
+    small_experiment: config.Experiment, kind: str
+) -> None:
+    """Three steps against the equations (Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2)."""
+    overrides = (f"training.optimizer={kind}", "training.weight_decay=0.5", "training.learning_rate=0.01")
+    model, training = model_of(small_experiment, *overrides)
+    optimizer = build_optimizer(model, training)
+    weight = model.get_parameter("head.roi_heads.box_predictor.cls_score.weight")
+    expected = weight.detach().double().clone()
+    mean, square = torch.zeros_like(expected), torch.zeros_like(expected)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(1, 4):
+        weight.grad = torch.randn(weight.shape, generator=generator)
+        gradient = weight.grad.double() + (0.5 * expected if kind == "adam" else 0)
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        shrunk = expected * (1 - 0.01 * 0.5) if kind == "adamw" else expected
+        expected = shrunk - 0.01 * (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
+        optimizer.step()
+    torch.testing.assert_close(weight.detach(), expected.float(), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,48 @@ def test_kill_9_with_workers_and_accumulated_gradients(
     assert_same_runs(accumulated_run, killed)
 
 
+KEPT = (
+    "training.ema_decay=0.9",
+    "training.batch_size=auto",
+    "training.epochs=4",
+    "training.early_stopping={patience: 1, metric: loss, min_improvement: 100}",
+)
+"""Averaged weights, a batch size that is found, and a stop after the second epoch, whose loss is not 100 lower."""
+
+
+@pytest.fixture(scope="module")
+def averaged_run(small_experiment: config.Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run with these settings that was never stopped."""
+    return api.train(changed(small_experiment, *KEPT), out=tmp_path_factory.mktemp("averaged") / "run").folder
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [
+        [("batch", 9, (1, 2, False))],
+        [("evaluating", 2, (0, 6, True)), ("evaluating", 3, (1, 6, True))],
+        [("saved", 8, (2, 0, False))],
+    ],
+    ids=["in the middle of an epoch", "in each evaluation", "after everything"],
+)
+def test_kill_9_with_averages_early_stopping_and_automatic_batch_size(
+    page: Path, averaged_run: Path, tmp_path: Path, kills: list[Kill]
+) -> None:
+    killed = tmp_path / "killed"
+    words = ["train", str(page), "--out", str(killed), *KEPT]
+    for moment, count, position in kills:
+        code, output = ended_run(words, moment, count)
+        assert code == -signal.SIGKILL, output
+        state = run_state(killed)
+        assert (state["epoch"], state["next_batch"], state["evaluation_pending"]) == position
+        words = ["train", "--resume", str(killed)]
+    assert load_experiment(killed / "experiment.yaml", environ={}).experiment.training.batch_size == 4
+    api.resume(killed)
+    assert_same_runs(averaged_run, killed)
+    assert [line["epoch"] for line in metrics(killed) if line["kind"] == "epoch"] == [0, 1]
+    assert "stopped early after epoch 2" in (killed / "train.log").read_text()
+
+
 def test_more_epochs_go_on_where_the_run_ended(run_copy: Path, finished_run: Path) -> None:
     api.resume(run_copy)
     assert "all 2 epochs are done; go on with training.epochs=4" in (run_copy / "train.log").read_text()

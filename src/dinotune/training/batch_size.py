@@ -14,7 +14,7 @@ from dinotune import config
 from dinotune.checkpoints import load_trained_state, trained_state
 from dinotune.data.records import Records
 from dinotune.data.sampler import TrainBatchSampler
-from dinotune.device import Precision, autocast
+from dinotune.device import Precision, autocast, memory_explained
 from dinotune.errors import SettingsError
 from dinotune.model import Model
 from dinotune.training.memory import can_measure, free_bytes, peak_bytes, reset_peak
@@ -39,7 +39,8 @@ def find_batch_size(
         raise SettingsError(f"training.batch_size: memory cannot be measured on {device}; give a number, e.g. 8")
     most = max(1, len(train) // 4)
     most = min(most, MOST_ON_CPU) if device.type == "cpu" else most
-    with _as_before(model, device), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    fork = torch.random.fork_rng([device] if device.type == "cuda" else [])
+    with memory_explained(), _as_before(model, device), fork:
         steps = TrialSteps(model, experiment, train, device, precision)
         allowed = SHARE * free_bytes(device)
         size, needed = _grow(steps, most, allowed) if device.type == "cuda" else _extrapolate(steps, most, allowed)

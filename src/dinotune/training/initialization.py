@@ -60,10 +60,10 @@ class Transfer:
 
     def _why_left(self, name: str) -> str:
         """Why a tensor of the model stays as it is; empty where it is taken."""
-        if name not in self.weights:
-            return "not in the file"
         if name.startswith("backbone.") and not self.same_backbone:
             return f"of another backbone ({self.their_backbone})"
+        if name not in self.weights:
+            return "not in the file"
         ours, theirs = self.own[name].shape, self.weights[name].shape
         rows = self.class_rows.get(name)
         if rows is None:
@@ -101,7 +101,8 @@ class Transfer:
         for reason in dict.fromkeys(self.left.values()):
             names = [name for name, other in self.left.items() if other == reason]
             lines.append(f"left as they were, {reason}: {_join(names)}")
-        if homeless := sorted(self.weights.keys() - self.own.keys()):
+        rest = [name for name in self.weights if name not in self.own]
+        if homeless := [name for name in rest if self.same_backbone or name.startswith("head.")]:
             lines.append(f"in the file, but not here or frozen here: {_join(homeless)}")
         return "\n  ".join(lines)
 

@@ -1,6 +1,6 @@
 """DETR (Carion et al. 2020): learned queries read one map through a transformer; each answers for one object or none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from dinotune import config
-from dinotune.heads.base import Head
+from dinotune.heads.base import ClassRows, Head
 from dinotune.heads.class_losses import build_class_loss
 from dinotune.heads.detr.layers import DecoderLayer, EncoderLayer
 from dinotune.heads.detr.positions import sine_positions
@@ -73,6 +73,10 @@ class DetrHead(Head):
     def predict(self, features: Features) -> Detections:
         """The best `slots` pairs of query and class."""
         return self.postprocess(self(features), features.image_hw)
+
+    def class_rows(self) -> Mapping[str, ClassRows]:
+        """One logit per class; with softmax "no object" follows."""
+        return {"classify.weight": ClassRows(), "classify.bias": ClassRows()}
 
     def postprocess(self, outputs: QueryOutputs, image_hw: tuple[int, int]) -> Detections:
         """Detections of what the last layer says."""

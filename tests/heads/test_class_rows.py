@@ -1,0 +1,32 @@
+"""Every head declares exactly the parameters whose shape depends on the classes, and how many rows each class has."""
+
+import pytest
+
+from dinotune import config
+from dinotune.build import build_model
+from dinotune.config.fields import choices
+from dinotune.config.loading import load_experiment
+from dinotune.data.records import LabelSet
+
+KINDS = choices(config.Experiment.model_fields["head"])
+
+
+def shapes(kind: str, classes: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, int]]]:
+    """Shapes of a small head's tensors, and its declared rows."""
+    experiment = load_experiment(config.Experiment(), (), ["backbone=tiny-dinov3", f"head={kind}"], {}).experiment
+    labels = LabelSet(tuple(f"class {n}" for n in range(classes)), tuple(range(1, classes + 1)))
+    head = build_model(experiment, labels)[0].head
+    declared = {name: (rows.first, rows.per_class) for name, rows in head.class_rows().items()}
+    return {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}, declared
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_depends_on_the_classes_is_declared(kind: str) -> None:
+    three, declared = shapes(kind, 3)
+    five, declared_again = shapes(kind, 5)
+    assert declared == declared_again
+    assert declared.keys() == {name for name in three if three[name] != five[name]}
+    for name, (first, rows) in declared.items():
+        assert five[name][0] - three[name][0] == 2 * rows
+        assert first + 3 * rows <= three[name][0]
+        assert three[name][1:] == five[name][1:]
