@@ -1,16 +1,28 @@
-"""Readers of annotation formats into Records; loads no torch."""
+"""Readers and writers of annotation formats, all around Records, so that any becomes any other; loads no torch."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from dinotune.data.formats import coco, torchvision_json, voc, yolo, yolo_layout
+from dinotune.data.formats import (
+    coco,
+    torchvision_json,
+    voc,
+    write_coco,
+    write_torchvision_json,
+    write_voc,
+    write_yolo,
+    yolo,
+    yolo_layout,
+)
 from dinotune.data.formats.base import SplitPlace
+from dinotune.data.formats.writing import Pictures, Splits
 from dinotune.data.problems import Findings
 from dinotune.data.records import LabelSet, Records
 from dinotune.errors import DataError
 
 Finder = Callable[[Path], dict[str, SplitPlace]]
 Reader = Callable[[SplitPlace, str, LabelSet | None, Findings], Records]
+Writer = Callable[[Splits, Path, Pictures], tuple[str, ...]]
 
 FINDERS: dict[str, Finder] = {
     "coco": coco.find_coco,
@@ -26,6 +38,14 @@ READERS: dict[str, Reader] = {
     "yolo": yolo.read_yolo,
     "torchvision_json": torchvision_json.read_torchvision_json,
 }
+
+WRITERS: dict[str, Writer] = {
+    "coco": write_coco.write_coco,
+    "voc": write_voc.write_voc,
+    "yolo": write_yolo.write_yolo,
+    "torchvision_json": write_torchvision_json.write_torchvision_json,
+}
+"""Write splits below a folder with their pictures (`copy`, `link`, `none`), and say what the format cannot hold."""
 
 ORIGINALS = ("coco", "voc")
 """Formats with ids or ignore regions. The others lack both, and often lie beside one of these as a copy."""

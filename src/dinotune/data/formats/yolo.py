@@ -16,7 +16,7 @@ from dinotune.data.formats.base import (
     size_from_header,
 )
 from dinotune.data.formats.yolo_labels import Classes, looks_like_labels, read_label_file
-from dinotune.data.formats.yolo_layout import CLASSES
+from dinotune.data.formats.yolo_layout import CLASSES, label_beside
 from dinotune.data.formats.yolo_yaml import class_names, keypoint_columns, note_stale_paths, resolve
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records
@@ -56,7 +56,7 @@ def _label_files(place: SplitPlace, findings: Findings) -> dict[Path, Path]:
             for picture in pictures_below(source):
                 found[picture] = _label_file(picture, source, place)
         elif source.is_file():
-            found |= {picture: _beside(picture) for picture in _listed(source, findings)}
+            found |= {picture: label_beside(picture) for picture in _listed(source, findings)}
         else:
             message = f"{source} does not exist; mend the path, or delete its line if there is no such split"
             raise FileError(Problem(Kind.MISSING_PICTURE, place.annotations, message))
@@ -69,16 +69,7 @@ def _label_files(place: SplitPlace, findings: Findings) -> dict[Path, Path]:
 def _label_file(picture: Path, folder: Path, place: SplitPlace) -> Path:
     if place.annotations.is_dir():
         return (place.annotations / picture.relative_to(folder)).with_suffix(".txt")
-    return _beside(picture)
-
-
-def _beside(picture: Path) -> Path:
-    """Label file by the picture's path alone: the last folder `images` becomes `labels`; without one, beside it."""
-    folders = list(picture.parent.parts)
-    if "images" in folders:
-        last = len(folders) - 1 - folders[::-1].index("images")
-        folders[last] = "labels"
-    return Path(*folders, f"{picture.stem}.txt")
+    return label_beside(picture)
 
 
 def _listed(listing: Path, findings: Findings) -> list[Path]:

@@ -62,6 +62,15 @@ def yolo_place(annotations: Path, images: Path | None, found: SplitPlace | None,
     return SplitPlace(annotations, (images,), classes=classes or labels)
 
 
+def label_beside(picture: Path) -> Path:
+    """Label file by the picture's path alone: the last folder `images` becomes `labels`; without one, beside it."""
+    folders = list(picture.parent.parts)
+    if "images" in folders:
+        last = len(folders) - 1 - folders[::-1].index("images")
+        folders[last] = "labels"
+    return Path(*folders, f"{picture.stem}.txt")
+
+
 def _described(folders: Iterable[Path]) -> Path | None:
     """The first `classes.txt`, or else the first `data.yaml`, of the folders."""
     listed = list(folders)
