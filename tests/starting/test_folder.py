@@ -40,13 +40,13 @@ def test_two_formats_take_the_first_and_say_so(shapes: Path, tmp_path: Path) -> 
     (main / "train.txt").write_text("a\n")
     found = find_data_set(tmp_path / "both")
     assert found.format == "coco"
-    assert "voc" in found.notes[0]
+    assert "holds voc annotations too; coco is read" in found.notes[0]
 
 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        (["notes.txt"], r"no annotations found\. Looked for COCO .*Pascal VOC .*the folder holds notes\.txt"),
+        (["notes.txt"], r"no annotations found\. Looked for COCO .*Pascal VOC .*YOLO .*the folder holds notes\.txt"),
         (["notes.txt", "deep/a.png", "b.jpg"], "2 pictures lie there, but no labels .*dinotune predict runs/latest"),
         (None, "no such folder"),
     ],

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from dinotune import config
 from dinotune.config.loading import load_experiment
+from dinotune.data.formats import WRITERS
 from dinotune.data.splits import read_records
 from dinotune.errors import DataError
 from dinotune.starting.choices import Wishes
-from dinotune.starting.suggestion import load_start, suggest
+from dinotune.starting.suggestion import FORMAT_NAMES, load_start, suggest
+from dinotune.starting.survey import Count
 
 REAL = {
     "bccd": ("voc", {"train": 205, "val": 87, "test": 72}, 3, 30, (480, 640)),
@@ -37,6 +40,19 @@ def test_real_data_sets(shared_data: Path, name: str) -> None:
     assert isinstance(batch_size, int)
     assert 1000 < experiment.training.epochs * pictures["train"] / batch_size < 5000
     assert len(read_records(experiment.data, "train", seed=0)) == pictures["train"]
+
+
+@pytest.mark.parametrize("kind", sorted(WRITERS))
+def test_every_format(shapes: Path, tmp_path: Path, kind: str) -> None:
+    data = config.Data(root=shapes)
+    splits = {split: read_records(data, split, seed=0) for split in ("train", "val")}
+    WRITERS[kind](splits, tmp_path / "own", "copy")
+    (tmp_path / "own" / "data.yaml").unlink(missing_ok=True)
+    suggestion = suggest(tmp_path / "own")
+    assert suggestion.survey.found.format == kind
+    assert FORMAT_NAMES[kind] in suggestion.describe()[0]
+    assert suggestion.survey.counts == {split: Count(len(read), len(read.boxes)) for split, read in splits.items()}
+    assert suggestion.experiment.data.format == kind
 
 
 def test_drawn_shapes_without_validation(shapes: Path, tmp_path: Path) -> None:

@@ -5,22 +5,17 @@ A zip extracted one level too deep is looked into; pictures without labels are t
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from dinotune.data import formats
+from dinotune.data.formats.base import pictures_below
 from dinotune.errors import DataError
-
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 DEEPEST = 2
 """Levels of folders that are looked into; `VOCdevkit/VOC2012` lies two below what was extracted."""
 
 MOST_FOLDERS = 200
 """So many folders are looked into at the most: a home folder must not take minutes."""
-
-MOST_PICTURES = 100_000
-"""Pictures are counted no further."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +34,28 @@ def find_data_set(folder: Path) -> Found:
     Raises:
         DataError: there is no such folder, no data set in it, or several below it.
     """
-    here = _formats(folder) if folder.is_dir() else []
-    if here:
-        return Found(folder, here[0], _also(here))
-    inner = _below(folder) if folder.is_dir() else []
-    if len(inner) > 1:
-        names = ", ".join(str(found.root) for found in inner[:5])
-        raise DataError(f"{folder}: holds {len(inner)} data sets; name one of them: {names}")
-    if inner:
-        (found,) = inner
-        return Found(found.root, found.format, (f"the data set lies in {found.root}", *found.notes))
+    if folder.is_dir():
+        here = _look_into(folder)
+        inner = [here] if here else _below(folder)
+        if len(inner) > 1:
+            names = ", ".join(str(found.root) for found in inner[:5])
+            raise DataError(f"{folder}: holds {len(inner)} data sets; name one of them: {names}")
+        if inner:
+            return inner[0]
     raise DataError(_nothing_found(folder))
 
 
-def _formats(folder: Path) -> list[str]:
-    return [kind for kind in formats.FINDERS if formats.find_splits(folder, kind)]
-
-
-def _also(kinds: list[str]) -> tuple[str, ...]:
-    first, *others = kinds
-    return (f"{first} annotations are read; there are {' and '.join(others)} ones too",) if others else ()
+def _look_into(folder: Path, below: Path | None = None) -> Found | None:
+    """The data set that a folder is, or none; of several formats that differ the first is taken, and said."""
+    kinds = [kind for kind in formats.FINDERS if formats.find_splits(folder, kind)]
+    if not kinds:
+        return None
+    try:
+        kind = formats.detect_format(folder)
+    except DataError:  # several formats with different splits
+        kind = kinds[0]
+    inner = () if below is None else (f"the data set lies in {folder}",)
+    return Found(folder, kind, (*inner, *formats.passed_over(folder, kind)))
 
 
 def _below(folder: Path) -> list[Found]:
@@ -66,7 +63,7 @@ def _below(folder: Path) -> list[Found]:
     level = [folder]
     for _ in range(DEEPEST):
         level = sorted(inner for outer in level for inner in _folders(outer))[:MOST_FOLDERS]
-        found = [Found(inner, kinds[0], _also(kinds)) for inner in level if (kinds := _formats(inner))]
+        found = [data_set for inner in level if (data_set := _look_into(inner, below=folder))]
         if found:
             return found
     return []
@@ -79,8 +76,7 @@ def _folders(folder: Path) -> Iterable[Path]:
 def _nothing_found(folder: Path) -> str:
     """What was looked for; and, where pictures lie there, that labels are what is missing."""
     looked_for = _looked_for(folder)
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES) if folder.is_dir() else ()
-    pictures = sum(1 for _ in islice(found, MOST_PICTURES))
+    pictures = len(pictures_below(folder)) if folder.is_dir() else 0
     if not pictures:
         return looked_for
     return (

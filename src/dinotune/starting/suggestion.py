@@ -22,7 +22,7 @@ from dinotune.starting.folder import find_data_set
 from dinotune.starting.page import page, tree
 from dinotune.starting.survey import Survey, survey
 
-FORMAT_NAMES = {"coco": "COCO", "voc": "Pascal VOC", "yolo": "YOLO", "torchvision": "TorchVision JSON"}
+FORMAT_NAMES = {"coco": "COCO", "voc": "Pascal VOC", "yolo": "YOLO", "torchvision_json": "TorchVision JSON"}
 
 NO_GPU = "no GPU was found, so the values are small ones for a CPU; write it anew where there is a GPU"
 
