@@ -9,7 +9,7 @@ from dinotune.config.loading import load_experiment
 from dinotune.config.recipes import MODIFIERS, RECIPES, header, names
 
 NUMBER_OF_RECIPES = 8
-NUMBER_OF_MODIFIERS = 3
+NUMBER_OF_MODIFIERS = 7
 ALL = [(name, folder) for folder in (RECIPES, MODIFIERS) for name in names(folder)]
 
 

@@ -116,3 +116,15 @@ def test_rates_in_the_log_follow_the_schedule(small_experiment: config.Experimen
     logged = [line["learning_rate"] for line in metrics(finished_run) if line["kind"] == "step"]
     factors: list[Any] = [learning_rate_factor(s, training=training, steps_per_epoch=6) for s in range(12)]
     assert logged == pytest.approx([training.learning_rate * factor for factor in factors])
+
+
+def test_colours_are_changed_while_training(small_experiment: config.Experiment, tmp_path: Path) -> None:
+    """The same weights lose differently on the same pictures in other colours, and twice the same in the same ones."""
+    losses = []
+    for number, strength in enumerate((0, 1, 1)):
+        changes = (*ONE_STEP, "data.augmentation=none", f"data.augmentation.photometric={strength}")
+        lines = metrics(api.train(changed(small_experiment, *changes), out=tmp_path / str(number)).folder)
+        losses += [line["loss"] for line in lines if line["kind"] == "step"]
+    plain, coloured, again = losses
+    assert abs(plain - coloured) > 1e-3
+    assert coloured == again

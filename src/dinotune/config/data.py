@@ -23,6 +23,8 @@ UNCHANGED = {
     "crop": 0,
     "photometric": 0,
 }
+"""What `augmentation: none` stands for."""
+
 DETR = UNCHANGED | {
     "flip": 0.5,
     "sizes": tuple(range(480, 801, 32)),
@@ -30,7 +32,7 @@ DETR = UNCHANGED | {
     "crop_resize": (400, 500, 600),
     "crop_size": (384, 600),
 }
-"""Carion et al. 2020, section 4: every other picture is cropped, and each is resized to a random size."""
+"""What `augmentation: detr` stands for: Carion et al. 2020, section 4."""
 
 
 class Split(Section):
