@@ -76,15 +76,15 @@ def _first_layers(source: str | Path | Experiment | Mapping[str, Any]) -> list[L
 
 
 def _checked(layers: Sequence[Layer], notes: Sequence[str]) -> Loaded:
-    merger = Merger()
+    plain, fitting = Merger(), Merger(fit=True)
     tree: Tree = {}
     for layer in layers:
-        tree = merger.merge(tree, layer.tree)
+        tree = (fitting if layer.is_modifier else plain).merge(tree, layer.tree)
     try:
         experiment = Experiment.model_validate(tree)
     except ValidationError as error:
         raise SettingsError("\n".join(explain(error, tree, _place_finder(layers)))) from error
-    return Loaded(experiment, (*notes, *merger.notes))
+    return Loaded(experiment, (*notes, *plain.notes, *fitting.notes))
 
 
 def _place_finder(layers: Sequence[Layer]) -> Callable[[Sequence[str | int]], str]:

@@ -3,7 +3,7 @@
 A new kind drops the old kind's keys: they would mean nothing to it. What was dropped is said.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -21,11 +21,14 @@ class Merger:
 
     Args:
         drop: Drop keys that the newer layer makes meaningless; not wanted within one layer, where order says nothing.
+        fit: Leave out keys of the newer layer that belong to other kinds than the one chosen, so that one modifier
+            suits all heads.
     """
 
-    def __init__(self, *, drop: bool = True) -> None:
+    def __init__(self, *, drop: bool = True, fit: bool = False) -> None:
         self.notes: list[str] = []
         self._drop = drop
+        self._fit = fit
 
     def merge(
         self,
@@ -66,7 +69,20 @@ class Merger:
             self._note_drop(path, f"{old['kind']} -> {kind}", [key for key in old if key != "kind"])
             old = {}
         section = found.get(kind) if isinstance(kind, str) else None
+        if self._fit and section:
+            new = self._fitting(new, section, found.values(), path)
         return self.merge(old, new, section, path) if section else {**old, **new}
+
+    def _fitting(
+        self, new: Mapping[str, Any], section: type[Section], kinds: Iterable[type[Section]], path: tuple[str, ...]
+    ) -> Tree:
+        known = {key for kind in kinds for key in kind.model_fields}
+        foreign = [key for key in new if key in known and key not in section.model_fields]
+        if foreign:
+            self.notes.append(
+                f"{'.'.join(path)}: {', '.join(foreign)} of the modifier left out; they are for other kinds"
+            )
+        return {key: value for key, value in new.items() if key not in foreign}
 
     def _merge_stage(self, section: type[Section], field: FieldInfo, old: Any, new: Any, path: tuple[str, ...]) -> Any:
         """Keys change the one stage there is; a list, a number or a word replaces all stages."""

@@ -1,5 +1,6 @@
 """The recipes and modifiers that come with the package, by name; everything else is a path to a YAML file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from dinotune.config.suggestions import did_you_mean
@@ -61,7 +62,7 @@ def modifier_layer(source: str | Path) -> Layer:
     layer = read_layer(path)
     if "base" in layer.tree:
         raise SettingsError(f"{layer.places[('base',)]}: base: only an experiment starts from a recipe; remove it")
-    return layer
+    return replace(layer, is_modifier=True)
 
 
 def _experiment_path(source: str | Path) -> Path:

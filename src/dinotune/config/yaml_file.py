@@ -18,6 +18,8 @@ class Layer:
 
     tree: dict[str, Any]
     places: dict[tuple[str, ...], str]
+    is_modifier: bool = False
+    """Whether keys may be meant for another kind (of head) than the one chosen."""
 
 
 def read_layer(path: Path) -> Layer:
