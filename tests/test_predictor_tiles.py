@@ -161,7 +161,7 @@ def test_one_batch_of_tiles_at_a_time(seeing: Predictor, monkeypatch: pytest.Mon
 
     def counted(images: torch.Tensor) -> Detections:
         sizes.append(len(images))
-        result: Detections = detect(images)  # type: ignore[assignment]
+        result: Detections = detect(images)
         return result
 
     monkeypatch.setattr(seeing.model, "predict", counted)

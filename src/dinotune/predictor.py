@@ -18,7 +18,7 @@ from dinotune.data.any_picture import Picture, Pictures, to_pil
 from dinotune.data.batches import Batch
 from dinotune.data.buckets import network_size
 from dinotune.data.records import LabelSet
-from dinotune.data.streams import ahead, batches_of_one_shape
+from dinotune.data.streams import THREADS, ahead, batches_of_one_shape
 from dinotune.device import autocast, memory_explained, resolve_device, resolve_precision
 from dinotune.model import Model
 from dinotune.tasks.detected_boxes import DetectedBoxes
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 
-WORKERS = 4
-"""Threads that resize pictures while the network computes."""
 PLAIN = config.Prediction()
 
 
@@ -163,7 +161,7 @@ class Predictor:
     def _detect_all(
         self, pictures: Iterable[tuple[Key, Image.Image]], batch_size: int
     ) -> Iterator[tuple[Key, DetectedBoxes]]:
-        with ThreadPoolExecutor(WORKERS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             prepared = ahead(pool, self._prepare, pictures, batch_size)
             for batch in batches_of_one_shape(prepared, lambda item: item.image.shape, batch_size):
                 yield from zip([item.key for item in batch], self._detect(batch), strict=True)

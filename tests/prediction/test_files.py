@@ -212,7 +212,15 @@ def test_a_second_run_replaces_its_own_files_only(finished_run: Path, folder: Pa
     assert (out / "notes.txt").read_text() == (out / "pictures" / "mine.jpg").read_text() == "mine"
 
 
-@pytest.mark.parametrize(("write", "there"), [("json", {"predictions.json"}), ("pictures", {"pictures"})])
+@pytest.mark.parametrize(
+    ("write", "there"),
+    [
+        ("json", {"predictions.json"}),
+        ("pictures", {"pictures"}),
+        ("yolo", {"yolo"}),
+        ("coco, json", {"coco", "predictions.json"}),
+    ],
+)
 def test_only_what_is_asked_for(finished_run: Path, folder: Path, tmp_path: Path, write: str, there: set[str]) -> None:
     out = tmp_path / "out"
     api.predict_files(finished_run, [folder / "a.png"], out=out, settings=config.Prediction.checked(write=write))

@@ -11,6 +11,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+THREADS = 4
+"""Threads that read, resize and draw pictures while the network computes."""
 WAITING_BATCHES = 4
 """Most pictures that wait for others of their shape, in batches."""
 

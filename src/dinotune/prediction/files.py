@@ -13,9 +13,10 @@ from PIL import Image
 
 from dinotune import config
 from dinotune.data.images import read_image
-from dinotune.data.streams import ahead
+from dinotune.data.streams import THREADS, ahead
 from dinotune.errors import DataError, SettingsError
 from dinotune.files import check_folder, write_json
+from dinotune.prediction.labels import Labelled, check_names, labelled, write_labels
 from dinotune.prediction.progress import counting, say
 from dinotune.prediction.sources import distinct_names, is_video, picture_files, picture_suffixes
 from dinotune.prediction.video import predict_video
@@ -26,7 +27,7 @@ from dinotune.tasks.drawing import draw_detections, save_drawing
 if TYPE_CHECKING:
     import supervision as sv
 
-THREADS = 4
+LABELS = {"yolo", "coco"}
 
 
 def predict_files(
@@ -39,7 +40,8 @@ def predict_files(
 ) -> Path:
     """Predict on files, on all pictures below folders and on videos.
 
-    Writes `predictions.json` and `pictures/` for pictures, `videos/NAME.mp4` and `videos/NAME.json` for videos.
+    Writes `predictions.json`, `pictures/` and the data sets `yolo/` and `coco/` for pictures, `videos/NAME.mp4` and
+    `videos/NAME.json` for videos, as far as `settings.write` asks for them.
 
     Args:
         source: Run folder or checkpoint file.
@@ -61,7 +63,7 @@ def predict_files(
     found = _found(pictures, out)
     videos = [path for path in found if is_video(path)]
     found = [path for path in found if not is_video(path)]
-    _check(settings, videos)
+    _check(settings, found, videos)
     predictor = load_predictor(source, device)
     say(describe_thresholds(predictor.labels, predictor.description.thresholds, settings.threshold))
     failures = _predict_pictures(predictor, found, out, settings) if found else []
@@ -77,8 +79,9 @@ def predict_files(
 
 
 def _found(pictures: Sequence[Path | str], out: Path) -> list[Path]:
-    # Pictures drawn into `out` before are results, even where `out` lies in a folder of pictures.
-    found = [path for path in picture_files(pictures) if (out / "pictures").resolve() not in path.resolve().parents]
+    # Pictures put into `out` before are results, even where `out` lies in a folder of pictures.
+    results = {(out / name).resolve() for name in ("pictures", "yolo", "coco")}
+    found = [path for path in dict.fromkeys(picture_files(pictures)) if results.isdisjoint(path.absolute().parents)]
     if not found:
         suffixes = ", ".join(sorted(picture_suffixes()))
         raise DataError(
@@ -87,9 +90,16 @@ def _found(pictures: Sequence[Path | str], out: Path) -> list[Path]:
     return found
 
 
-def _check(settings: config.Prediction, videos: Sequence[Path]) -> None:
+def _check(settings: config.Prediction, pictures: Sequence[Path], videos: Sequence[Path]) -> None:
+    """What can go wrong is said before the model is loaded."""
+    check_names(pictures, settings.write)
     if settings.every > 1 and not videos:
         raise SettingsError(f"every: {settings.every} is for videos, but there are pictures only; leave it out")
+    labels = [kind for kind in settings.write if kind in LABELS]
+    if videos and labels:
+        raise SettingsError(
+            f"write: {', '.join(labels)} is for pictures; leave out {videos[0]}, or save its frames as pictures"
+        )
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,15 @@ class _Opened:
     path: Path
     image: Image.Image | None
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What is known of a picture in the end."""
+
+    index: int
+    entry: dict[str, Any]
+    labels: Labelled
 
 
 def _open(item: tuple[int, Path]) -> _Opened:
@@ -113,7 +132,7 @@ def _predict_pictures(predictor: Predictor, paths: Sequence[Path], out: Path, se
     """Write the results of all pictures; returns a sentence for each that cannot be read."""
     names = distinct_names(paths, ".jpg")
     failures: dict[int, str] = {}
-    entries: dict[int, dict[str, Any]] = {}
+    results: list[_Result] = []
 
     def readable(opened: Iterator[_Opened]) -> Iterator[tuple[_Opened, Image.Image]]:
         for picture in opened:
@@ -122,28 +141,38 @@ def _predict_pictures(predictor: Predictor, paths: Sequence[Path], out: Path, se
             else:
                 yield picture, picture.image
 
-    def write(predicted: "tuple[_Opened, sv.Detections]") -> tuple[int, dict[str, Any]]:
+    def finish(predicted: "tuple[_Opened, sv.Detections]") -> _Result:
         picture, detections = predicted
         assert picture.image is not None
         if "pictures" in settings.write:
             save_drawing(draw_detections(picture.image, detections), out / "pictures" / names[picture.index])
-        width, height = picture.image.size
-        entry = {"file": str(picture.path), "width": width, "height": height}
-        return picture.index, {**entry, "detections": detection_entries(detections)}
+        return _result(picture, picture.image, detections)
 
     with counting(str(out), len(paths), "pictures") as counter, ThreadPoolExecutor(THREADS) as pool:
         try:
             opened = ahead(pool, _open, enumerate(paths), THREADS)
-            for index, entry in ahead(pool, write, predictor.stream(readable(opened), settings), THREADS):
-                entries[index] = entry
+            for result in ahead(pool, finish, predictor.stream(readable(opened), settings), THREADS):
+                results.append(result)
                 counter.advance()
         finally:
-            _write_results(predictor, [entry for _, entry in sorted(entries.items())], out, settings)
+            # Also after Ctrl-C: nothing that was computed is lost.
+            _write(predictor, sorted(results, key=lambda result: result.index), out, settings)
     return [problem for _, problem in sorted(failures.items())]
 
 
-def _write_results(predictor: Predictor, entries: list[dict[str, Any]], out: Path, settings: config.Prediction) -> None:
+def _result(picture: _Opened, image: Image.Image, detections: "sv.Detections") -> _Result:
+    entry = {"file": str(picture.path), "width": image.width, "height": image.height}
+    labels = labelled(picture.path, picture.index + 1, (image.height, image.width), detections)
+    return _Result(picture.index, {**entry, "detections": detection_entries(detections)}, labels)
+
+
+def _write(predictor: Predictor, results: Sequence[_Result], out: Path, settings: config.Prediction) -> None:
     if "json" in settings.write:
-        thresholds = predictor.thresholds(settings.threshold)
-        content = {"classes": list(predictor.labels.names), "thresholds": thresholds, "pictures": entries}
+        content = {
+            "classes": list(predictor.labels.names),
+            "thresholds": predictor.thresholds(settings.threshold),
+            "pictures": [result.entry for result in results],
+        }
         write_json(out / "predictions.json", content)
+    if results and not LABELS.isdisjoint(settings.write):
+        write_labels(predictor.labels, [result.labels for result in results], out, settings.write)

@@ -49,4 +49,5 @@ def counting(what: str, total: int | None, unit: str) -> Iterator[Counter]:
             raise
         finally:
             of_all = f" of {total}" if total is not None and total != counter.done else ""
-            console.print(f"{what}: {counter.done}{of_all} {unit}, {counter.speed:.1f} {unit}/s", markup=False)
+            units = unit.removesuffix("s") if counter.done == 1 and not of_all else unit
+            console.print(f"{what}: {counter.done}{of_all} {units}, {counter.speed:.1f} {unit}/s", markup=False)

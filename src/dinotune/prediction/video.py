@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from dinotune import config
-from dinotune.data.streams import ahead
+from dinotune.data.streams import THREADS, ahead
 from dinotune.errors import DataError
 from dinotune.prediction.progress import counting, say
 from dinotune.prediction.video_files import Film, FrameList, Predicted
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import cv2
     import supervision as sv
 
-THREADS = 4
 USUAL_SPEED = 25.0
 """Frames per second where the file does not say."""
 
