@@ -4,12 +4,15 @@ Truth comes from the original files: COCO's as they are, Pascal VOC's turned int
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dinotune import config
+from dinotune.data.formats import WRITERS
 from dinotune.data.records import Records
 from dinotune.data.splits import read_records
 from tests.data.small_sets import voc_objects
@@ -57,7 +60,9 @@ def voc_as_coco(root: Path, split: str, path: Path) -> Path:
         for i, (image, category, box) in enumerate(boxes, start=1)
     ]
     content = {
-        "images": [{"id": i, "width": 640, "height": 480} for i in range(1, len(stems) + 1)],
+        "images": [
+            {"id": i, "file_name": f"{stem}.jpg", "width": 640, "height": 480} for i, stem in enumerate(stems, 1)
+        ],
         "categories": [{"id": i, "name": name} for i, name in enumerate(names, start=1)],
         "annotations": annotations,
     }
@@ -80,3 +85,33 @@ def test_truth_scores_one(shared_data: Path, tmp_path: Path, name: str, split: s
     assert average_precision(truth, found, tmp_path, most) == pytest.approx(1.0, abs=1e-9)
     shifted = [entry | {"bbox": [entry["bbox"][0] + 2, *entry["bbox"][1:]]} for entry in found]
     assert average_precision(truth, shifted, tmp_path, most) < 0.97, "two pixels off must show"
+
+
+def with_ids_of(truth: Path, records: Records) -> Records:
+    """The records with the truth's picture ids, by file name: most formats keep none."""
+    ids = {Path(image["file_name"]).stem: image["id"] for image in json.loads(truth.read_text())["images"]}
+    order = np.array([ids[Path(path).stem] for path in records.paths])
+    labels = replace(records.labels, ids=tuple(category_ids(truth)[name] for name in records.labels.names))
+    return replace(records, image_ids=order, labels=labels)
+
+
+def category_ids(truth: Path) -> dict[str, int]:
+    return {category["name"]: category["id"] for category in json.loads(truth.read_text())["categories"]}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("name", ["bccd", "coco53"])
+def test_truth_scores_one_after_a_way_through_every_format(
+    shared_data: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    root = shared_data / name
+    original = read_records(config.Data(root=root), "val", seed=0)
+    WRITERS[kind]({"val": original}, tmp_path / "set", "link")
+    records = read_records(config.Data(root=tmp_path / "set"), "val", seed=0)
+    if name == "bccd":
+        truth = voc_as_coco(root, "val", tmp_path / "truth.json")
+    else:
+        (truth,) = (root / "annotations").glob("instances_val*.json")
+    assert (len(records), len(records.boxes)) == (len(original), len(original.boxes))
+    found = results(with_ids_of(truth, records))
+    assert average_precision(truth, found, tmp_path, 100) == pytest.approx(1.0, abs=1e-9)

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -170,7 +171,7 @@ def _image_roots(annotations: Path) -> list[Path]:
     meta = next(iter(_beside(annotations, META)), None)
     content = _json(meta) if meta is not None else None
     root = content.get("image_root") if isinstance(content, dict) else None
-    return [meta.parent / root] if meta is not None and isinstance(root, str) else []
+    return [Path(os.path.normpath(meta.parent / root))] if meta is not None and isinstance(root, str) else []
 
 
 def _choose_folder(folders: Sequence[Path], names: Sequence[str]) -> Path:
