@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from dinotune import config
 from dinotune.config.loading import load_experiment
 from dinotune.config.recipes import MODIFIERS, RECIPES, header, names
 
-NUMBER_OF_RECIPES = 8
+NUMBER_OF_RECIPES = 12
 NUMBER_OF_MODIFIERS = 7
 ALL = [(name, folder) for folder in (RECIPES, MODIFIERS) for name in names(folder)]
 
@@ -55,9 +56,29 @@ def test_modifier_commands_load() -> None:
 def test_three_levels_are_as_published() -> None:
     experiment = load_experiment("dinov3_faster_rcnn_three_levels", environ={}).experiment
     head = experiment.head
+    assert isinstance(head, config.FasterRcnn)
     assert head.anchor_sizes == ((32, 64, 128), (64, 128, 256), (128, 256, 512))
     assert len(head.stride_factors) == 3
     assert (experiment.data.size, experiment.data.max_size) == (640, 960)
     training = experiment.training
     assert (training.epochs, training.batch_size, training.learning_rate, training.clip) == (10, 2, 5e-4, 1.0)
     assert experiment.backbone.trainable == ()
+
+
+def test_detr_is_as_published() -> None:
+    experiment = load_experiment("dinov3_detr", environ={}).experiment
+    head, training = experiment.head, experiment.training
+    assert isinstance(head, config.Detr)
+    assert isinstance(head.class_loss, config.CrossEntropy)
+    assert (head.channels, head.encoder_layers, head.decoder_layers, head.queries) == (256, 6, 6, 100)
+    assert (head.cost_l1, head.cost_giou, head.class_loss.cost_class) == (5, 2, 1)
+    assert head.class_loss.no_object_weight == 0.1
+    assert experiment.data.augmentation.sizes == tuple(range(480, 801, 32))
+    assert (training.epochs, training.learning_rate, training.weight_decay, training.clip) == (300, 1e-4, 1e-4, 0.1)
+    (stage,) = experiment.backbone.trainable
+    assert (stage.blocks, stage.from_epoch, stage.learning_rate) == ("all", 100, 1e-5)
+    short = load_experiment("dinov3_detr_5k", environ={}).experiment
+    assert (short.training.epochs, short.data.train.limit, short.backbone.trainable) == (50, 5000, ())
+    decoder_only = load_experiment("dinov3_detr_decoder_only", environ={}).experiment.head
+    assert isinstance(decoder_only, config.Detr)
+    assert decoder_only.encoder_layers == 0
