@@ -15,6 +15,7 @@ from dinotune.data.records import LabelSet
 from dinotune.errors import SettingsError
 from dinotune.model import Model
 from dinotune.training.initialization import initialize
+from tests.test_checkpoints import write_snapshot
 from tests.training.small_runs import assert_same_tensors, changed, last_state
 
 PREDICTOR = "head.roi_heads.box_predictor"
@@ -185,3 +186,24 @@ def test_a_run_starts_from_a_run_and_resumes_without_it(
     source.unlink()
     api.resume(run, ["training.epochs=2"])
     assert len(api.load(run).predict(torch.zeros(64, 64, 3, dtype=torch.uint8).numpy(), threshold=0)) >= 0
+
+
+def test_trained_blocks_stay_out_of_a_frozen_backbone(
+    small_experiment: config.Experiment, save: Save, tmp_path: Path
+) -> None:
+    """They would be lost with the next checkpoint, which holds no frozen weights; where they learn they are taken."""
+    snapshot = write_snapshot(tmp_path / "tiny")
+    backbone = f"backbone={{id: {snapshot}, trainable: 1}}"
+    source = save(backbone)
+    model, report = started(small_experiment, source, BLOOD, backbone)
+    assert "in the file" not in report
+    theirs = read_checkpoint(source)[0]
+    assert any(name.startswith("backbone.encoder.blocks.2.") for name in theirs)
+    for name, tensor in theirs.items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+    frozen, report = started(small_experiment, source, BLOOD, f"backbone={{id: {snapshot}, trainable: none}}")
+    fresh = build_model(changed(small_experiment, f"backbone={{id: {snapshot}, trainable: none}}"), BLOOD)[0]
+    for name, tensor in fresh.state_dict().items():
+        expected = tensor if name.startswith("backbone.") else theirs[name]
+        assert torch.equal(frozen.state_dict()[name], expected), name
+    assert "in the file, but not here or frozen here: backbone.encoder.blocks.2." in report
