@@ -51,7 +51,7 @@ def test_format_of_what_someone_names(tmp_path: Path, name: str, text: str, kind
     file = tmp_path / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
-    assert format_of(tmp_path / name.split("/")[0]) == kind
+    assert format_of(tmp_path / name.split("/", maxsplit=1)[0]) == kind
 
 
 def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
