@@ -125,6 +125,9 @@ PICTURE = {"id": 7, "file_name": "seven.jpg", "height": 40, "width": 60}
             r"train2017.json:1 \(annotation 55\): area 'large' is not a number",
         ),
         ({"annotations": [BOX | {"area": -5}]}, r"annotation 55\): area -5 is not a number"),
+        ({"annotations": [BOX | {"bbox": [1, 2, 1e300, 3]}]}, r"annotation 55\): bbox \[1, 2, 1e\+300"),
+        ({"images": [PICTURE | {"id": 10**30}]}, r"images\[0\]\): id 10{30}, .*: needs an integer"),
+        ({"images": [PICTURE | {"height": 10**30}]}, r"image 7\): height 10{30} is not a number of pixels"),
     ],
 )
 def test_refuses(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -141,6 +144,9 @@ def test_broken_json_is_named_with_the_position(tmp_path: Path) -> None:
         read(tmp_path)
     path.write_bytes(whole.decode().encode("utf-16"))
     with pytest.raises(DataError, match=r"instances_train2017.json: not readable as JSON: .*position 0"):
+        read(tmp_path)
+    path.write_text('{"images": ' + "[" * 100_000)
+    with pytest.raises(DataError, match=r"instances_train2017.json: not readable as JSON: maximum recursion"):
         read(tmp_path)
     path.write_bytes(b"\xef\xbb\xbf" + whole)
     assert len(read(tmp_path)) == 2, "a byte order mark alone does no harm"

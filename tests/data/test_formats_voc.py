@@ -59,6 +59,12 @@ def test_size_comes_from_the_picture_where_absent(tmp_path: Path, size: str) -> 
     [
         ("<xmin>21</xmin>", "<xmin>left</xmin>", r"a.xml:10 \(cat\): xmin 'left', ymin '11'"),
         ("<xmin>21</xmin>", "", r"a.xml:10 \(cat\): xmin '', ymin"),
+        ("<xmin>21</xmin>", "<xmin>1e300</xmin>", r"a.xml:10 \(cat\): xmin '1e300'"),
+        (
+            "<annotation>",
+            "<?xml version='1.0' encoding='oops'?><annotation>",
+            r"a.xml: not readable as XML: unknown enc",
+        ),
         ("</annotation>", "", r"a.xml:12: not readable as XML: no element found: line \d+"),
     ],
 )

@@ -88,7 +88,11 @@ def orphans(records: Mapping[str, Records], places: Mapping[str, SplitPlace]) ->
             if path not in used and path.suffix.lower() in suffixes and not path.name.startswith("."):
                 yield Problem(Kind.ORPHAN_PICTURE, path, "no usable annotation names it")
     listings = [place.listing for place in places.values() if place.listing is not None]
-    listed = {line.strip() for listing in listings for line in listing.read_text(encoding="utf-8-sig").splitlines()}
+    listed = {
+        line.strip()
+        for listing in listings
+        for line in listing.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    }
     for folder in sorted({place.annotations for place in places.values() if place.listing is not None}):
         for file in sorted(folder.glob("*.xml")):
             if file.stem not in listed:

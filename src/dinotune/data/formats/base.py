@@ -20,6 +20,10 @@ ROUNDING_PIXELS = 1.0
 """Boxes that overhang the picture by no more are rounded, not wrong (COCO's own do); they are clipped unnoticed."""
 
 
+LARGEST = 1e12
+"""Numbers beyond are no pixels, nor square pixels; sums and products of those below stay finite."""
+
+
 @dataclass(frozen=True)
 class SplitPlace:
     """Files of one split."""

@@ -90,7 +90,7 @@ def _load(path: Path) -> dict[str, Any]:
         content = json.loads(read_text(path))
     except FileNotFoundError:
         raise DataError(f"{path}: no such annotation file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise FileError(Problem(Kind.BROKEN_JSON, path, f"not readable as JSON: {error}", line)) from None
     for key in ("images", "annotations", "categories"):

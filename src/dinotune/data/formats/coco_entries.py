@@ -3,15 +3,14 @@
 Lin et al. 2014, https://cocodataset.org/#format-data.
 """
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
 
-from dinotune.data.formats.base import clip_boxes, note_duplicates
+from dinotune.data.formats.base import LARGEST, clip_boxes, note_duplicates
 from dinotune.data.formats.conventions import WrittenBoxes
 from dinotune.data.formats.json_lines import entry_lines
 from dinotune.data.problems import Findings, Kind
@@ -79,7 +78,7 @@ def check_picture(index: int, entry: Any, entries: Entries) -> bool:
         entries.add(Kind.MALFORMED_ENTRY, "images", index, f"{entry!r} is not an object with keys and values")
         return False
     image_id = entry.get("id")
-    if not isinstance(image_id, int) or not isinstance(entry.get("file_name"), str):
+    if not _is_id(image_id) or not isinstance(entry.get("file_name"), str):
         message = f"id {image_id!r}, file_name {entry.get('file_name')!r}: needs an integer `id` and a `file_name`"
         entries.add(Kind.MALFORMED_PICTURE, "images", index, message)
         return False
@@ -94,7 +93,7 @@ def check_picture(index: int, entry: Any, entries: Entries) -> bool:
 def picture_ids(listed: list[Any]) -> set[int]:
     """Ids of the entries of `images`, also of those that cannot be used otherwise."""
     ids = (entry.get("id") for entry in listed if isinstance(entry, dict))
-    return {id_ for id_ in ids if isinstance(id_, int)}
+    return {id_ for id_ in ids if _is_id(id_)}
 
 
 def size_hw(entry: dict[str, Any]) -> tuple[int, int] | None:
@@ -182,11 +181,17 @@ def _area(index: int, entry: dict[str, Any], entries: Entries) -> float:
     return 0.0
 
 
-def _is_number(value: Any, least: float = -sys.float_info.max) -> bool:
-    """Whether a value of the JSON is a finite number (which fits a float) and not below `least`."""
-    return isinstance(value, int | float) and least <= value <= sys.float_info.max
+def _is_number(value: Any, least: float = -LARGEST) -> bool:
+    """Whether a value of the JSON is a number from `least` to `LARGEST`."""
+    return isinstance(value, int | float) and least <= value <= LARGEST
+
+
+def _is_id(value: Any) -> TypeGuard[int]:
+    """Whether a value is an integer that fits a column of 64 bits."""
+    return isinstance(value, int) and abs(value) < 2**63
 
 
 def _look_up(table: Mapping[int, Found], key: Any) -> Found | None:
     """What stands under an id; none also for what can be no id, such as a list."""
-    return table.get(int(key)) if _is_number(key) and key == int(key) else None
+    whole = isinstance(key, int) or (isinstance(key, float) and key.is_integer())
+    return table.get(int(key)) if whole else None

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from PIL import Image
 
 from dinotune.data.formats.base import (
+    LARGEST,
     SPLIT_ALIASES,
     SplitPlace,
     clip_boxes,
@@ -92,7 +93,7 @@ def _files(place: SplitPlace, findings: Findings) -> list[Path]:
             raise DataError(f"{place.annotations}: no XML files")
         return files
     lines: dict[Path, int] = {}
-    for line, text in enumerate(place.listing.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for line, text in enumerate(place.listing.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         file = place.annotations / f"{text.strip()}.xml"
         if file in lines:
             findings.add(Kind.REPEATED_NAME, place.listing, f"{file.stem} stands in line {lines[file]} too", line=line)
@@ -120,8 +121,9 @@ def _parse(file: Path, findings: Findings) -> ElementTree.Element | None:
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(file.read_bytes(), True)
-    except expat.ExpatError as error:
-        findings.add(Kind.BROKEN_XML, file, f"not readable as XML: {error}", line=error.lineno)
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two for unknown encodings
+        line = error.lineno if isinstance(error, expat.ExpatError) else None
+        findings.add(Kind.BROKEN_XML, file, f"not readable as XML: {error}", line=line)
         return None
     return builder.close()
 
@@ -159,7 +161,8 @@ def _size_hw(tree: ElementTree.Element, path: Path, findings: Findings) -> tuple
         height, width = (int(float(tree.findtext(f"size/{key}") or 0)) for key in ("height", "width"))
     except (ValueError, OverflowError):
         height = width = 0
-    return (height, width) if height > 0 and width > 0 else size_from_header(path, findings)
+    usable = 0 < height <= LARGEST and 0 < width <= LARGEST
+    return (height, width) if usable else size_from_header(path, findings)
 
 
 class _Objects(NamedTuple):
@@ -218,7 +221,7 @@ def _corners(element: ElementTree.Element, file: Path, findings: Findings) -> li
     texts = {key: _text(box.find(key)) for key in ("xmin", "ymin", "xmax", "ymax")}
     try:
         corners = [float(text) for text in texts.values()]
-        if np.isfinite(corners).all():
+        if all(abs(corner) <= LARGEST for corner in corners):
             return corners
     except ValueError:
         pass
