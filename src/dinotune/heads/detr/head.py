@@ -78,10 +78,6 @@ class DetrHead(Head):
         """One logit per class; with softmax "no object" follows."""
         return {"classify.weight": ClassRows(), "classify.bias": ClassRows()}
 
-    def class_rows(self) -> Mapping[str, ClassRows]:
-        """One row per class; "no object", where there is one, stands last."""
-        return {f"classify.{kind}": ClassRows() for kind in ("weight", "bias")}
-
     def postprocess(self, outputs: QueryOutputs, image_hw: tuple[int, int]) -> Detections:
         """Detections of what the last layer says."""
         scores = self.class_loss.scores(outputs.pred_logits)
