@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dinotune.api import evaluate, load, resume, train
     from dinotune.backbones import load_backbone
+    from dinotune.checking import check
     from dinotune.config import (
         Adam,
         Adamw,
@@ -63,6 +64,7 @@ __all__ = [
     "TrainableStage",
     "Training",
     "__version__",
+    "check",
     "evaluate",
     "load",
     "load_backbone",
@@ -73,6 +75,7 @@ __all__ = [
 
 _HOMES = {
     "DinotuneError": "dinotune.errors",
+    "check": "dinotune.checking",
     "evaluate": "dinotune.api",
     "load": "dinotune.api",
     "load_backbone": "dinotune.backbones",

@@ -10,7 +10,7 @@ import yaml
 import dinotune
 
 ROOT = Path(__file__).parents[2]
-VERBS = {"train", "load", "evaluate", "resume", "load_backbone", "read_image"}
+VERBS = {"check", "train", "load", "evaluate", "resume", "load_backbone", "read_image"}
 SETTINGS = {
     "Adam",
     "Adamw",

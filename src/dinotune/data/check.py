@@ -52,6 +52,7 @@ class SplitCounts:
 class DataCheck:
     """What a check found."""
 
+    root: Path | None
     format: str
     splits: tuple[SplitCounts, ...]
     findings: Findings
@@ -103,8 +104,9 @@ def check_data(
             findings.problems.append(small)
     once = Findings(list(dict.fromkeys(findings.problems)))  # a file that two splits share is read for both
     counts = tuple(count_split(split, read) for split, read in records.items())
-    notes = () if "val" in places else (_about_validation(data),)
-    return DataCheck(kind, counts, once, decoded.pictures, decoded.seconds, notes)
+    notes = formats.passed_over(data.root, kind) if data.root is not None else ()
+    notes += () if "val" in places else (_about_validation(data),)
+    return DataCheck(data.root, kind, counts, once, decoded.pictures, decoded.seconds, notes)
 
 
 def _read(kind: str, places: Mapping[str, SplitPlace], findings: Findings) -> dict[str, Records]:

@@ -12,7 +12,7 @@ MOST_CLASSES = 30
 
 def describe(check: DataCheck, most: int | None = 20) -> list[str]:
     """Lines: counts, then every kind of problem with the rule applied and its places, at the `most` so many per kind."""
-    lines = [f"format: {check.format}", *check.notes]
+    lines = [f"{check.root or 'data'}: {check.format}", *check.notes]
     for counts in check.splits:
         lines += _counts(counts)
     lines.append(f"{check.decoded:,} pictures decoded in {check.seconds:.1f} s")
@@ -61,6 +61,7 @@ def verdict(findings: Findings) -> str:
 def to_json(check: DataCheck) -> dict[str, Any]:
     """Everything, for other programs."""
     return {
+        "root": None if check.root is None else str(check.root),
         "format": check.format,
         "notes": list(check.notes),
         "splits": [{**vars(counts)} for counts in check.splits],
