@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dinotune.config.experiment import Experiment
+from dinotune.config.head import FasterRcnn
 from dinotune.config.loading import load_experiment
 from dinotune.errors import SettingsError
 from dinotune.starting.choices import Wishes, choose
@@ -121,6 +122,17 @@ def test_anchors_reach_down_to_small_objects() -> None:
     assert largest == round(6 * 15**0.9)
     assert "head.anchor_sizes" not in chosen(counted((100,)))
     assert "head.anchor_sizes" not in chosen(survey, head="detr")
+
+
+@pytest.mark.parametrize(("side", "gpu", "goes"), [(14, False, True), (13, False, False), (14, True, False)])
+def test_the_finest_level_goes_where_no_object_needs_it(side: float, gpu: bool, goes: bool) -> None:
+    """Two cells of half a patch of 14 px are 14 px."""
+    experiment = loaded(counted((side,), (320, 320)), gpu=gpu)
+    assert isinstance(experiment.head, FasterRcnn)
+    assert experiment.head.stride_factors == ((0.5, 1, 2, 4) if goes else (0.25, 0.5, 1, 2, 4))
+    anchors = experiment.head.anchor_sizes
+    assert anchors is not None
+    assert len(anchors) == len(experiment.head.stride_factors)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def _head(survey: Survey, wishes: Wishes, patch: int, size: int) -> Iterator[Cho
         if key in section.model_fields:
             yield Choice(f"head.{key}", count, f"the fullest picture holds {survey.most_objects} objects")
     if wishes.head == "faster_rcnn":
-        yield from _anchors(survey, patch, size)
+        yield from _levels(survey, wishes, patch, size)
     for key, value in _smaller_head(wishes).items():
         if key in section.model_fields:
             enough = max(value, count) if key.endswith("_predict") else value
@@ -179,19 +179,24 @@ def _smaller_head(wishes: Wishes) -> Mapping[str, int]:
     return head
 
 
-def _anchors(survey: Survey, patch: int, size: int) -> Iterator[Choice]:
-    """A side per level between small and large objects, where the usual ones (8 times the stride) are too large."""
+def _levels(survey: Survey, wishes: Wishes, patch: int, size: int) -> Iterator[Choice]:
+    """Pyramid levels, and a side of anchors per level where the usual sides (8 times the stride) are too large."""
     section = sections(Experiment.model_fields["head"])["faster_rcnn"]
     factors = section.model_fields["stride_factors"].get_default()
     stride = min(patch, 16)  # ConvNeXt's maps are brought to stride 16
     small, large = (np.quantile(survey.object_shares, [SMALL_OBJECTS, 1 - SMALL_OBJECTS]) * size).tolist()
-    if small > 0.7 * 8 * stride * factors[0]:
-        return
-    small = max(small, 4)
-    # At least the cube root of 2 apart: closer anchors are nearly the same ones.
-    ratio = max((large / small) ** (1 / (len(factors) - 1)), 2 ** (1 / 3))
-    sides = [[round(small * ratio**level)] for level in range(len(factors))]
-    yield Choice("head.anchor_sizes", sides, f"at {size}, eight of ten objects are {small:.0f} to {large:.0f} px")
+    if not wishes.gpu and small >= 2 * stride * factors[1]:
+        factors = factors[1:]
+        yield Choice("head.stride_factors", list(factors), "no GPU here; a finer level is for smaller objects")
+    if small <= 0.7 * 8 * stride * factors[0]:
+        sides = _spread(max(small, 4), large, len(factors))
+        yield Choice("head.anchor_sizes", sides, f"at {size}, eight of ten objects are {small:.0f} to {large:.0f} px")
+
+
+def _spread(small: float, large: float, levels: int) -> list[list[int]]:
+    """One side per level from small to large, at least the cube root of 2 apart: closer ones are nearly the same."""
+    ratio = max((large / small) ** (1 / (levels - 1)), 2 ** (1 / 3))
+    return [[round(small * ratio**level)] for level in range(levels)]
 
 
 def _data(survey: Survey) -> Iterator[Choice]:
