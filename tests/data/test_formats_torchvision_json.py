@@ -98,6 +98,7 @@ BROKEN: list[tuple[Any, Kind, str]] = [
     (entry(boxes=None), Kind.MALFORMED_ENTRY, "needs a list `boxes`"),
     (entry(""), Kind.MALFORMED_PICTURE, "file_name '' is no name"),
     (entry(height="tall"), Kind.MALFORMED_PICTURE, "height 'tall' is not a number of pixels"),
+    (entry(width=10**30), Kind.MALFORMED_PICTURE, "is not a number of pixels"),
     (entry("gone.jpg"), Kind.MISSING_PICTURE, "gone.jpg does not exist"),
     (entry("a.jpg"), Kind.REPEATED_FILE, "a.jpg is entry 0 already"),
     (entry(labels=[1, 0]), Kind.UNEQUAL_LISTS, "1 boxes, but 2 labels"),

@@ -51,6 +51,7 @@ LAYOUTS: dict[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
     "folders": (ULTRALYTICS, {"data.yaml": YAML + "train: images/train\nval: images/val\n"}),
     "path": (ULTRALYTICS, {"data.yaml": YAML + "path: .\ntrain: images/train\nval: images/val\n"}),
     "names as mapping": (ULTRALYTICS, {"data.yaml": "names: {1: cat, 0: dog}\ntrain: images/train\nval: images/val\n"}),
+    "nc as text": (ULTRALYTICS, {"data.yaml": YAML + "nc: '2'\ntrain: images/train\nval: images/val\n"}),
     "another name": (ULTRALYTICS, {"pets.yaml": YAML + "train: images/train\nval: images/val\n", "x.yaml": "a: 1\n"}),
     "list of folders": (
         ULTRALYTICS,

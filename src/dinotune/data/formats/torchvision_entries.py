@@ -14,6 +14,9 @@ from dinotune.data.formats.conventions import WrittenBoxes
 from dinotune.data.formats.json_lines import entry_lines
 from dinotune.data.problems import FileError, Findings, Kind, Problem
 
+LARGEST_SIDE = 2**31 - 1
+"""Pixels of the largest picture that PNG can describe."""
+
 
 @dataclass
 class Entries:
@@ -70,7 +73,7 @@ def check_entry(position: int, entry: Any, entries: Entries) -> bool:
         entries.add(Kind.MALFORMED_PICTURE, position, f"file_name {entry.get('file_name')!r} is no name of a file")
         return False
     for key in ("height", "width"):
-        if entry.get(key) and not (_is_number(entry[key]) and entry[key] >= 1):
+        if entry.get(key) and not (_is_number(entry[key]) and 1 <= entry[key] <= LARGEST_SIDE):
             entries.add(Kind.MALFORMED_PICTURE, position, f"{key} {entry[key]!r} is not a number of pixels")
             return False
     boxes, labels = entry.get("boxes"), entry.get("labels")

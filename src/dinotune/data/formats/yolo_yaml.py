@@ -45,7 +45,7 @@ def load_yaml(file: Path) -> dict[str, Any]:
     """The file's mapping; FileError with the line for anything else."""
     try:
         content = yaml.safe_load(file.read_bytes().decode("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or error
         raise _broken(file, f"not readable as YAML: {reason}", mark.line + 1 if mark else None) from None
@@ -112,7 +112,7 @@ def class_names(classes: Path, findings: Findings) -> list[str]:
         return nameless(count, classes, "add names: [FIRST, SECOND, ...]", findings)
     line = _line_of(classes, "names")
     clear = clear_names(_by_index(names, classes), classes, findings, lambda _: line)
-    if count is not None and count != len(clear):
+    if count is not None and str(count) != str(len(clear)):
         message = f"nc is {count}, but names has {len(clear)}; set nc: {len(clear)}, or mend names"
         findings.add(Kind.CLASS_COUNT, classes, message, line=_line_of(classes, "nc"))
     return clear
