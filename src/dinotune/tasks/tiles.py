@@ -80,7 +80,7 @@ def _fits(boxes: Float[np.ndarray, "boxes 4"], views: Int64[np.ndarray, "views 4
     """Whether some tile shows the box whole."""
     starts_inside = (boxes[:, None, :2] >= views[None, :, :2]).all(axis=2)
     ends_inside = (boxes[:, None, 2:] <= views[None, :, 2:]).all(axis=2)
-    fits: Bool[np.ndarray, "boxes"] = (starts_inside & ends_inside).any(axis=1)
+    fits: Bool[np.ndarray, "boxes"] = np.any(starts_inside & ends_inside, axis=1)
     return fits
 
 
@@ -90,7 +90,7 @@ def _cut(
     """Whether each box ends at a border of its tile that is no border of the picture."""
     sides = np.tile(views[:, 2:] - views[:, :2], 2)
     inner = views != np.array([0, 0, picture_hw[1], picture_hw[0]])
-    cut: Bool[np.ndarray, "boxes"] = (inner & (np.abs(boxes - views) <= BORDER * sides)).any(axis=1)
+    cut: Bool[np.ndarray, "boxes"] = np.any(inner & (np.abs(boxes - views) <= BORDER * sides), axis=1)
     return cut
 
 
@@ -139,7 +139,7 @@ class _Merging:
         for group in dict.fromkeys(group_of.values()):
             members = self.rows.select(np.array([row for row in pieces if group_of[row] == group]))
             box = np.concatenate([members.boxes[:, :2].min(axis=0), members.boxes[:, 2:].max(axis=0)])
-            best = members.select(members.scores.argmax()[None])
+            best = members.select(np.array([members.scores.argmax()]))
             yield DetectedBoxes(best.image_ids, box[None], best.scores, best.labels)
 
     def _agree(self, first: int, second: int) -> bool:
