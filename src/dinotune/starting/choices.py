@@ -217,7 +217,7 @@ def _training(survey: Survey, wishes: Wishes) -> Iterator[Choice]:
     per_epoch = -(-pictures // batch)
     steps = wishes.effort.steps * (1 if wishes.head == "faster_rcnn" else PATIENCE)
     epochs = int(np.clip(round(steps / per_epoch), FEWEST_EPOCHS, MOST_EPOCHS))
-    yield Choice("training.epochs", epochs, f"{per_epoch:,} steps each, {epochs * per_epoch:,} in all")
+    yield Choice("training.epochs", epochs, f"about {per_epoch:,} steps each, {epochs * per_epoch:,} in all")
     why = "pictures per step; halve it if memory runs out" if wishes.gpu else "no GPU here"
     yield Choice("training.batch_size", batch, why)
     if wishes.tiny:
