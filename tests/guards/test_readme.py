@@ -20,7 +20,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TINY = ["backbone=tiny-dinov2-reg", "data.size=64", "data.workers=0", "training.epochs=1", "device=cpu"]
 SHORTER = {
     "quickstart": ["data.train.limit=8", "data.val.limit=4", *TINY[3:]],
-    "train": ["cpu", "head.channels=16", *TINY],
+    "new": ["--backbone", "tiny-dinov2-reg"],
+    "train": ["head.channels=16", *TINY],
 }
 SHORTER_PYTHON = {
     'data="my_pictures"': 'data=dt.Data(root="my_pictures", size=64, workers=0), device="cpu"',
@@ -73,7 +74,7 @@ def test_commands_and_example_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert (uv, run, program) == ("uv", "run", "dinotune")
         assert cli.run([verb, *rest, *SHORTER.get(verb, [])]) == 0, command
         ran.append(verb)
-    assert {"quickstart", "train", "evaluate", "predict", "list"} <= set(ran)
+    assert {"quickstart", "new", "check", "train", "evaluate", "predict"} <= set(ran)
     (example,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     (training,) = re.findall(r"^```py\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     for written, shorter in SHORTER_PYTHON.items():
