@@ -79,10 +79,9 @@ def evaluate_model(
         moved = batch.to(device)
         with autocast(device, precision), _own_draws(device, batch.index):
             features = model(moved.images.float() / 255)
-            losses = model.head.loss(features, moved.targets)
-            detections = model.head.predict(features)
-        for name, value in losses.terms.items():
-            sums[name] = sums.get(name, 0.0) + float(value) * len(batch)
+            losses, detections = model.head.evaluate(features, moved.targets)
+        for name, value in losses.values().items():
+            sums[name] = sums.get(name, 0.0) + value * len(batch)
         parts.append(in_picture_pixels(detections, batch))
         image_ids.extend(batch.image_ids)
     model.train(was_training)

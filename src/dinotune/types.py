@@ -73,3 +73,7 @@ class Losses:
     def total(self) -> Float[Tensor, ""]:
         """Sum of all terms: what `backward` starts from."""
         return torch.stack(list(self.terms.values())).sum()
+
+    def values(self) -> dict[str, float]:
+        """The terms as plain numbers, in one copy from the device."""
+        return dict(zip(self.terms, torch.stack(list(self.terms.values())).tolist(), strict=True))

@@ -37,6 +37,10 @@ class Head(nn.Module, ABC):
     def predict(self, features: Features) -> Predictions:
         """Predictions in pixels of the network input."""
 
+    def evaluate(self, features: Features, targets: Targets) -> tuple[Losses, Predictions]:
+        """Both of them, in eval mode; heads override it where one forward pass serves both."""
+        return self.loss(features, targets), self.predict(features)
+
     def class_rows(self) -> Mapping[str, ClassRows]:
         """The parameters whose shape depends on the number of classes, by their name in the head."""
         return {}

@@ -1,6 +1,7 @@
 """One LightningModule for all tasks: a step, the optimiser, and what a checkpoint holds."""
 
 import json
+import math
 import re
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -45,7 +46,7 @@ class TrainingModule(pl.LightningModule):
         self.description = description
         self.state = state
         self.losses: dict[str, float] = {}
-        """Loss terms of the last step and their sum as `loss`; empty where the step was skipped."""
+        """Loss terms of the last batch and their sum as `loss`; empty where one is not finite."""
         decay = experiment.training.ema_decay
         self.averaged = None if decay is None else AveragedWeights(model, decay)
         self.gradient_norm = 0.0
@@ -138,13 +139,13 @@ class TrainingModule(pl.LightningModule):
         seed = mix_seed(self.experiment.seed, batch.epoch, batch.index)
         torch.manual_seed(seed)
         losses = self.model.loss(self._augmented(batch, seed), batch.targets)
-        total = losses.total
-        if not torch.isfinite(total):
-            bad = [name for name, value in losses.terms.items() if not torch.isfinite(value)]
+        values = losses.values()
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
             self.skipped_because = f"{', '.join(bad)} not finite"
             return None
-        self.losses = {name: value.item() for name, value in losses.terms.items()} | {"loss": total.item()}
-        return total
+        self.losses = values | {"loss": math.fsum(values.values())}
+        return losses.total
 
     def _augmented(self, batch: Batch, seed: int) -> Tensor:
         images = batch.images.float() / 255
@@ -161,7 +162,7 @@ class TrainingModule(pl.LightningModule):
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit if limit > 0 else float("inf"))
         self.gradient_norm = norm.item()
-        if not torch.isfinite(norm) and self.trainer.precision != "16-mixed":
+        if not math.isfinite(self.gradient_norm) and self.trainer.precision != "16-mixed":
             self.skipped_because = "gradients not finite"
             optimizer.zero_grad(set_to_none=True)
 

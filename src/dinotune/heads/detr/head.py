@@ -66,13 +66,16 @@ class DetrHead(Head):
 
     def loss(self, features: Features, targets: Targets) -> Losses:
         """Class, L1 and generalised IoU losses of the matched queries."""
-        outputs = self(features)
-        with torch.autocast(outputs.logits.device.type, enabled=False):
-            return self.criterion(outputs, targets, features.image_hw)
+        return self._losses(self(features), features, targets)
 
     def predict(self, features: Features) -> Detections:
         """The best `slots` pairs of query and class."""
         return self.postprocess(self(features), features.image_hw)
+
+    def evaluate(self, features: Features, targets: Targets) -> tuple[Losses, Detections]:
+        """Losses and detections of one forward pass."""
+        outputs = self(features)
+        return self._losses(outputs, features, targets), self.postprocess(outputs, features.image_hw)
 
     def class_rows(self) -> Mapping[str, ClassRows]:
         """One logit per class; with softmax "no object" follows."""
@@ -82,6 +85,10 @@ class DetrHead(Head):
         """Detections of what the last layer says."""
         scores = self.class_loss.scores(outputs.pred_logits)
         return best_detections(scores, outputs.pred_boxes, image_hw, self.settings.slots)
+
+    def _losses(self, outputs: QueryOutputs, features: Features, targets: Targets) -> Losses:
+        with torch.autocast(outputs.logits.device.type, enabled=False):
+            return self.criterion(outputs, targets, features.image_hw)
 
     def _memory(
         self, features: Features

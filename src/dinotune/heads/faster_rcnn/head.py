@@ -4,6 +4,7 @@ torchvision's own resizing, normalising and padding transform is left out: the n
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -23,6 +24,22 @@ ANCHOR_CELLS = 8
 """Default anchor side in cells of its level: 32 px at stride 4 (Lin et al. 2017)."""
 
 Levels = list[Float[Tensor, "batch channels _h _w"]]
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """What the first stage makes of a batch."""
+
+    levels: Levels
+    image_hw: tuple[int, int]
+    anchors: Float[Tensor, "anchors 4"]
+    """Of one image, over all levels."""
+    scores: Float[Tensor, "batch*anchors 1"]
+    """Objectness logits of all anchors, image after image, fp32."""
+    deltas: Float[Tensor, "batch*anchors 4"]
+    """Their box regression, fp32."""
+    boxes: list[Float[Tensor, "_proposals 4"]]
+    """Proposals per image, best first."""
 
 
 class FasterRcnnHead(Head):
@@ -45,35 +62,16 @@ class FasterRcnnHead(Head):
 
     def loss(self, features: Features, targets: Targets) -> Losses:
         """The four losses of Faster R-CNN: objectness and boxes of the proposals, class and boxes of the detections."""
-        levels = self._levels(features)
-        labelled = [
-            # 0 is background inside torchvision: the only place where labels move.
-            {"boxes": boxes.float(), "labels": labels + 1}
-            for boxes, labels in zip(targets.boxes, targets.labels, strict=True)
-        ]
-        scores, deltas, anchors = self._score_anchors(levels)
-        proposals = self._proposals(scores, deltas, anchors, features.image_hw)
-        loss_objectness, loss_rpn_box = self._proposal_losses(scores, deltas, anchors, labelled)
-        chosen, _, labels, box_targets = self.roi_heads.select_training_samples(proposals, labelled)
-        logits, regression = self._classify(levels, chosen)
-        loss_class, loss_box = fastrcnn_loss(logits, regression, labels, box_targets)
-        weight = self.settings
-        return Losses(
-            {
-                "loss_objectness": loss_objectness * weight.weight_objectness,
-                "loss_rpn_box": loss_rpn_box * weight.weight_rpn_box,
-                "loss_class": loss_class * weight.weight_class,
-                "loss_box": loss_box * weight.weight_box,
-            }
-        )
+        return self._losses(self._propose(features), targets)
 
     def predict(self, features: Features) -> Detections:
         """Detections in `slots` slots per image."""
-        levels = self._levels(features)
-        scores, deltas, anchors = self._score_anchors(levels)
-        proposals = self._proposals(scores, deltas, anchors, features.image_hw)
-        logits, regression = self._classify(levels, proposals)
-        return self.postprocess(logits, regression, proposals, features.image_hw)
+        return self._detections(self._propose(features))
+
+    def evaluate(self, features: Features, targets: Targets) -> tuple[Losses, Detections]:
+        """Losses and detections from the same proposals."""
+        proposed = self._propose(features)
+        return self._losses(proposed, targets), self._detections(proposed)
 
     def class_rows(self) -> Mapping[str, ClassRows]:
         """Background stands first; the box regression has four rows per class."""
@@ -100,34 +98,50 @@ class FasterRcnnHead(Head):
             torch.split(scores[:, 1:], counts), torch.split(boxes[:, 1:], counts), image_hw, self.settings
         )
 
+    def _losses(self, proposed: Proposed, targets: Targets) -> Losses:
+        labelled = [
+            # 0 is background inside torchvision: the only place where labels move.
+            {"boxes": boxes.float(), "labels": labels + 1}
+            for boxes, labels in zip(targets.boxes, targets.labels, strict=True)
+        ]
+        loss_objectness, loss_rpn_box = self._proposal_losses(proposed, labelled)
+        chosen, _, labels, box_targets = self.roi_heads.select_training_samples(proposed.boxes, labelled)
+        logits, regression = self._classify(proposed.levels, chosen)
+        loss_class, loss_box = fastrcnn_loss(logits, regression, labels, box_targets)
+        weight = self.settings
+        return Losses(
+            {
+                "loss_objectness": loss_objectness * weight.weight_objectness,
+                "loss_rpn_box": loss_rpn_box * weight.weight_rpn_box,
+                "loss_class": loss_class * weight.weight_class,
+                "loss_box": loss_box * weight.weight_box,
+            }
+        )
+
+    def _detections(self, proposed: Proposed) -> Detections:
+        logits, regression = self._classify(proposed.levels, proposed.boxes)
+        return self.postprocess(logits, regression, proposed.boxes, proposed.image_hw)
+
     def _levels(self, features: Features) -> Levels:
         levels: Levels = self.pyramid(self.single_map(features))
         return levels
 
-    def _score_anchors(self, levels: Levels) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """Objectness logits and box deltas per level in fp32, and the anchors of one image."""
-        scores, deltas = self.rpn.head(levels)
-        return [s.float() for s in scores], [d.float() for d in deltas], self.anchors(levels)
-
-    @torch.no_grad()
-    def _proposals(
-        self, scores: list[Tensor], deltas: list[Tensor], anchors: Tensor, image_hw: tuple[int, int]
-    ) -> list[Float[Tensor, "_proposals 4"]]:
-        batch = len(scores[0])
-        per_level = [s[0].numel() for s in scores]
+    def _propose(self, features: Features) -> Proposed:
+        levels, image_hw = self._levels(features), features.image_hw
+        anchors, batch = self.anchors(levels), len(levels[0])
+        scores, deltas = ([level.float() for level in output] for output in self.rpn.head(levels))
+        per_level = [level[0].numel() for level in scores]
         flat_scores, flat_deltas = concat_box_prediction_layers(scores, deltas)
-        boxes = self.rpn.box_coder.decode(flat_deltas, [anchors] * batch).view(batch, -1, 4)
-        proposals, _ = self.rpn.filter_proposals(boxes, flat_scores, [image_hw] * batch, per_level)
-        return list(proposals)
+        with torch.no_grad():
+            boxes = self.rpn.box_coder.decode(flat_deltas, [anchors] * batch).view(batch, -1, 4)
+            proposals, _ = self.rpn.filter_proposals(boxes, flat_scores, [image_hw] * batch, per_level)
+        return Proposed(levels, image_hw, anchors, flat_scores, flat_deltas, proposals)
 
-    def _proposal_losses(
-        self, scores: list[Tensor], deltas: list[Tensor], anchors: Tensor, labelled: list[dict[str, Tensor]]
-    ) -> tuple[Tensor, Tensor]:
-        all_anchors = [anchors] * len(labelled)
-        flat_scores, flat_deltas = concat_box_prediction_layers(scores, deltas)
+    def _proposal_losses(self, proposed: Proposed, labelled: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
+        all_anchors = [proposed.anchors] * len(labelled)
         labels, boxes = self.rpn.assign_targets_to_anchors(all_anchors, labelled)
         targets = self.rpn.box_coder.encode(boxes, all_anchors)
-        loss_objectness, loss_box = self.rpn.compute_loss(flat_scores, flat_deltas, labels, targets)
+        loss_objectness, loss_box = self.rpn.compute_loss(proposed.scores, proposed.deltas, labels, targets)
         return loss_objectness, loss_box
 
     def _classify(self, levels: Levels, proposals: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -59,6 +59,7 @@ class RoiPooler(nn.Module):
         image_index = torch.repeat_interleave(
             torch.arange(len(proposals), device=boxes.device),
             torch.tensor([len(p) for p in proposals], device=boxes.device),
+            output_size=len(boxes),  # spares a wait for the GPU
         )
         rois = torch.cat([image_index[:, None].to(boxes.dtype), boxes], dim=1)
         level_index = self.level_of(boxes)
