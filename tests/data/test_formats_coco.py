@@ -54,6 +54,31 @@ def test_a_file_name_may_repeat_its_folder(tmp_path: Path) -> None:
     assert (record.height, record.width) == (40, 60), "read from the file's header where the JSON has no size"
 
 
+def test_file_names_as_windows_writes_them(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "sub\\seven.jpg"}]
+    write_coco_set(tmp_path, images=images, annotations=[])
+    write_picture(tmp_path / "images/train2017/sub/seven.jpg")
+    assert read(tmp_path)[0].path == tmp_path / "images/train2017/sub/seven.jpg"
+
+
+@pytest.mark.parametrize(
+    ("changes", "crowd", "area"),
+    [
+        ({"iscrowd": "0"}, False, 300),
+        ({"iscrowd": "1"}, True, 300),
+        ({"bbox": [50, 30, 20, 20]}, False, 100),
+        ({"bbox": [50, 30, 20, 20], "area": 77}, False, 77),
+    ],
+)
+def test_crowd_as_text_and_areas_of_clipped_boxes(
+    tmp_path: Path, changes: dict[str, Any], crowd: bool, area: float
+) -> None:
+    box = {"id": 1, "image_id": 7, "category_id": 90, "bbox": [10, 5, 20, 15]} | changes
+    write_coco_set(tmp_path, annotations=[box])
+    record = read(tmp_path)[0]
+    assert (record.crowd.tolist(), record.areas.tolist()) == ([crowd], [area])
+
+
 def test_names_of_splits_are_not_mixed_up(tmp_path: Path) -> None:
     for split in ("train2017", "trainval2017", "minival2014", "valid", "test-dev2017"):
         write_coco_set(tmp_path, split=split, folder="images")

@@ -39,12 +39,17 @@ def test_every_entry_is_found_where_json_put_it(
     ("text", "expected"),
     [
         ('{"a":[1,\n2\n,3]}', {0: 1, 1: 2, 2: 3}),
-        ('{"a": []}', {}),
-        ('{"a": 5}', {}),
+        ('{"a":\n[]}', {}),
+        ('{"a":\n5}', {}),
         ('{"a": [1], "a": [\n2]}', {0: 2}),
-        ("{}", {}),
+        ("\n{}", {}),
+        ('{"a": [4, 5, 6]}', {0: 1, 1: 1, 2: 1}),
     ],
 )
 def test_odd_layouts(text: str, expected: dict[int, int]) -> None:
     """Of a key that occurs twice, the last one counts, as in `json.loads`."""
     assert entry_lines(text, {("a", i) for i in range(3)}) == {("a", i): line for i, line in expected.items()}
+
+
+def test_a_list_at_the_top() -> None:
+    assert entry_lines('\n[{"a": 1},\n\n2]\n', {("", 0), ("", 1)}) == {("", 0): 2, ("", 1): 4}

@@ -1,7 +1,9 @@
 """What all readers share: where a split lies, finding its pictures, and what was left out of it."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,11 @@ SPLITS = ("train", "val", "test")
 SPLIT_ALIASES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 """Names under which data sets keep each split; Roboflow writes `valid`."""
 
+FIRST_PICTURES = 20
+"""So many pictures are sought in every folder: the very first may be the one that is missing."""
+
 ROUNDING_PIXELS = 1.0
 """Boxes that overhang the picture by no more are rounded, not wrong (COCO's own do); they are clipped unnoticed."""
-
 
 LARGEST = 1e12
 """Numbers beyond are no pixels, nor square pixels; sums and products of those below stay finite."""
@@ -81,9 +85,27 @@ def describe_box(xyxy: Float64[np.ndarray, "4"]) -> str:
 
 def pictures_below(folder: Path) -> list[Path]:
     """All pictures of a folder and those below it, sorted; hidden files (`._1.jpg` of macOS) are none."""
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    found = (path for path in folder.rglob("*") if is_picture_name(path))
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def is_picture_name(path: Path) -> bool:
+    """Whether a file's name is that of a picture that can be read; a hidden file (`._1.jpg` of macOS) is none."""
+    return path.suffix.lower() in _suffixes() and not path.name.startswith(".")
+
+
+@functools.cache
+def _suffixes() -> frozenset[str]:
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+
+
+def choose_folder(
+    folders: Sequence[Path], names: Iterable[str], join: Callable[[Path, str], Path] = Path.joinpath
+) -> Path:
+    """The first folder that holds one of the first `names`, by their path in it; else the first that exists."""
+    holding = (folder for name in islice(names, FIRST_PICTURES) for folder in folders if join(folder, name).is_file())
+    present = (folder for folder in folders if folder.is_dir())
+    return next(holding, None) or next(present, folders[0])
 
 
 def existing(paths: Sequence[Path]) -> set[Path]:

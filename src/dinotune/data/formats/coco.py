@@ -4,29 +4,23 @@ Lin et al. 2014, https://cocodataset.org/#format-data. Ids stay as they are, in 
 """
 
 import itertools
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from dinotune.data.formats.base import SPLIT_ALIASES, SplitPlace, existing, require_any_picture, size_from_header
-from dinotune.data.formats.coco_entries import (
-    Category,
-    Entries,
-    Picture,
-    box_columns,
-    by_image,
-    check_picture,
-    picture_ids,
-    read_text,
-    size_hw,
+from dinotune.data.formats.base import (
+    SPLIT_ALIASES,
+    SplitPlace,
+    choose_folder,
+    existing,
+    require_any_picture,
+    size_from_header,
 )
+from dinotune.data.formats.coco_entries import Category, Picture, box_columns, by_image, check_picture, picture_ids
+from dinotune.data.formats.json_entries import Entries, collector_paused, load_json, size_hw
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError
-
-FIRST_PICTURES = 20
-"""So many pictures are sought in every folder: the very first may be the one that is missing."""
 
 LOOKED_FOR = "annotations/instances_SPLIT*.json, SPLIT/_annotations.coco.json"
 
@@ -46,8 +40,8 @@ def find_coco(root: Path) -> dict[str, SplitPlace]:
             found[split] = SplitPlace(path, _image_folders(root, tail, aliases))
             continue
         roboflow = [root / alias / "_annotations.coco.json" for alias in aliases]
-        if existing := [path for path in roboflow if path.is_file()]:
-            found[split] = SplitPlace(existing[0], (existing[0].parent,))
+        if present := [path for path in roboflow if path.is_file()]:
+            found[split] = SplitPlace(present[0], (present[0].parent,))
     return found
 
 
@@ -64,6 +58,7 @@ def _image_folders(root: Path, tail: str, aliases: tuple[str, ...]) -> tuple[Pat
     return (*candidates, root / "images")
 
 
+@collector_paused()
 def read_coco(place: SplitPlace, name: str, labels: LabelSet | None, findings: Findings) -> Records:
     """Records of one annotation file; entries that are wrong are left out and go into `findings`.
 
@@ -81,18 +76,13 @@ def read_coco(place: SplitPlace, name: str, labels: LabelSet | None, findings: F
         if hw is not None:
             columns = box_columns(by_picture[image_id], hw, categories, entries)
             images.append(ImageRecord(picture.path, image_id, *hw, *columns))
+    entries.written.check_sides(place.annotations, findings)
     entries.hand_to(findings)
     return Records.from_images(name, labels, images)
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_text(path))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such annotation file") from None
-    except (ValueError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise FileError(Problem(Kind.BROKEN_JSON, path, f"not readable as JSON: {error}", line)) from None
+    content = load_json(path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             message = f"no list `{key}`; a COCO file has images, annotations and categories"
@@ -137,7 +127,7 @@ def _with_ids_of(own: LabelSet, labels: LabelSet) -> LabelSet:
 def _pictures(listed: list[Any], place: SplitPlace, entries: Entries) -> dict[int, Picture]:
     """Pictures by id, in listed order, as far as their entries can be used and their files exist."""
     usable = {index: entry for index, entry in enumerate(listed) if check_picture(index, entry, entries)}
-    folder = _choose_folder(place, list(usable.values()))
+    folder = choose_folder(place.image_folders, (entry["file_name"] for entry in usable.values()), _picture_path)
     paths = {index: _picture_path(folder, entry["file_name"]) for index, entry in usable.items()}
     present = existing(list(paths.values()))
     require_any_picture(len(present), [path.name for path in paths.values()], place.annotations, place.image_folders)
@@ -158,18 +148,9 @@ def _pictures(listed: list[Any], place: SplitPlace, entries: Entries) -> dict[in
     return pictures
 
 
-def _choose_folder(place: SplitPlace, pictures: list[dict[str, Any]]) -> Path:
-    """The first folder that holds one of the first pictures; where none does, the first that exists."""
-    for picture in pictures[:FIRST_PICTURES]:
-        for folder in place.image_folders:
-            if _picture_path(folder, picture["file_name"]).is_file():
-                return folder
-    return next((folder for folder in place.image_folders if folder.is_dir()), place.image_folders[0])
-
-
 def _picture_path(folder: Path, file_name: str) -> Path:
     """Nested names are kept; a leading folder that repeats `folder` (`train2017/1.jpg`) is dropped."""
-    nested = Path(file_name)
+    nested = Path(file_name.replace("\\", "/"))
     if len(nested.parts) > 1 and nested.parts[0] == folder.name:
         nested = Path(*nested.parts[1:])
     return folder / nested

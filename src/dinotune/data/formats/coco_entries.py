@@ -4,16 +4,15 @@ Lin et al. 2014, https://cocodataset.org/#format-data.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
 
-from dinotune.data.formats.base import LARGEST, clip_boxes, note_duplicates
-from dinotune.data.formats.conventions import WrittenBoxes
-from dinotune.data.formats.json_lines import entry_lines
-from dinotune.data.problems import Findings, Kind
+from dinotune.data.formats.base import clip_boxes, note_duplicates
+from dinotune.data.formats.json_entries import Entries, is_box, is_number, wrong_side
+from dinotune.data.problems import Kind
 
 Found = TypeVar("Found")
 
@@ -36,70 +35,25 @@ class Picture(NamedTuple):
     hw: tuple[int, int] | None
 
 
-class _Noted(NamedTuple):
-    kind: Kind
-    key: str
-    position: int
-    message: str
-    entry: str
-
-
-@dataclass
-class Entries:
-    """Problems of one file's entries. Lines are found at the end and only for them: that takes another parsing."""
-
-    file: Path
-    noted: list[_Noted] = field(default_factory=list)
-    written: WrittenBoxes = field(default_factory=WrittenBoxes)
-
-    def add(self, kind: Kind, key: str, index: int, message: str, id_: object = None) -> None:
-        """Note a problem of entry `index` of the list `key`, which calls itself `id_`."""
-        entry = f"{key}[{index}]" if id_ is None else f"{key.removesuffix('s')} {id_}"
-        self.noted.append(_Noted(kind, key, index, message, entry))
-
-    def hand_to(self, findings: Findings) -> None:
-        """Give all problems to `findings`, with their lines."""
-        self.written.check_sides(self.file, findings)
-        if not self.noted:
-            return
-        lines = entry_lines(read_text(self.file), {(noted.key, noted.position) for noted in self.noted})
-        for kind, key, position, message, entry in self.noted:
-            findings.add(kind, self.file, message, line=lines.get((key, position)), entry=entry)
-
-
-def read_text(file: Path) -> str:
-    """The file's text, without a byte order mark."""
-    return file.read_bytes().decode("utf-8-sig")
-
-
 def check_picture(index: int, entry: Any, entries: Entries) -> bool:
     """Whether an entry of `images` can be used."""
     if not isinstance(entry, dict):
         entries.add(Kind.MALFORMED_ENTRY, "images", index, f"{entry!r} is not an object with keys and values")
         return False
     image_id = entry.get("id")
-    if not _is_id(image_id) or not isinstance(entry.get("file_name"), str):
+    if not _is_id(image_id) or not isinstance(entry.get("file_name"), str) or not entry["file_name"].strip():
         message = f"id {image_id!r}, file_name {entry.get('file_name')!r}: needs an integer `id` and a `file_name`"
         entries.add(Kind.MALFORMED_PICTURE, "images", index, message)
         return False
-    for key in ("height", "width"):
-        if entry.get(key) and not _is_number(entry[key], 1):
-            message = f"{key} {entry[key]!r} is not a number of pixels"
-            entries.add(Kind.MALFORMED_PICTURE, "images", index, message, image_id)
-            return False
-    return True
+    if message := wrong_side(entry):
+        entries.add(Kind.MALFORMED_PICTURE, "images", index, message, image_id)
+    return not message
 
 
 def picture_ids(listed: list[Any]) -> set[int]:
     """Ids of the entries of `images`, also of those that cannot be used otherwise."""
     ids = (entry.get("id") for entry in listed if isinstance(entry, dict))
     return {id_ for id_ in ids if _is_id(id_)}
-
-
-def size_hw(entry: dict[str, Any]) -> tuple[int, int] | None:
-    """Height and width as annotated; none where either is absent or 0."""
-    height, width = entry.get("height"), entry.get("width")
-    return (int(height), int(width)) if height and width else None
 
 
 def by_image(listed: list[Any], image_ids: Iterable[int], entries: Entries) -> dict[int, list[Annotation]]:
@@ -133,7 +87,6 @@ def box_columns(
             rows.append((index, entry, label, box))
     boxes = np.array([box for *_, box in rows], np.float64).reshape(-1, 4)
     entries.written.add(boxes, hw)
-    own_areas = boxes[:, 2] * boxes[:, 3]
     boxes[:, 2:] += boxes[:, :2]
 
     def note(row: int, kind: Kind, message: str) -> None:
@@ -142,10 +95,11 @@ def box_columns(
 
     note_duplicates(boxes, [label for _, _, label, _ in rows], note)
     boxes, keep = clip_boxes(boxes, hw, note)
+    own_areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     written = [_area(index, entry, entries) for index, entry, *_ in rows]
     areas = np.array([area or own for area, own in zip(written, own_areas, strict=True)], np.float64)
     labels = np.array([label for _, _, label, _ in rows], np.int64)
-    crowd = np.array([bool(entry.get("iscrowd", 0)) for _, entry, *_ in rows], np.bool_)
+    crowd = np.array([entry.get("iscrowd") in (1, "1") for _, entry, *_ in rows], np.bool_)
     return boxes[keep], labels[keep], crowd[keep], areas[keep]
 
 
@@ -163,7 +117,7 @@ def _label(index: int, entry: dict[str, Any], categories: Mapping[int, Category]
 
 def _xywh(index: int, entry: dict[str, Any], entries: Entries) -> list[float] | None:
     box = entry.get("bbox")
-    if isinstance(box, list) and len(box) == 4 and all(_is_number(x) for x in box):
+    if is_box(box):
         return [float(x) for x in box]
     kind = Kind.MISSING_BOX if box is None else Kind.MALFORMED_BOX
     message = "no `bbox`" if box is None else f"bbox {box!r} is not [x, y, width, height]"
@@ -174,16 +128,11 @@ def _xywh(index: int, entry: dict[str, Any], entries: Entries) -> list[float] | 
 def _area(index: int, entry: dict[str, Any], entries: Entries) -> float:
     """Area in square pixels; 0 where the file has none that can be used."""
     area = entry.get("area")
-    if area is None or _is_number(area, 0):
+    if area is None or is_number(area, 0):
         return float(area or 0)
     message = f"area {area!r} is not a number of square pixels"
     entries.add(Kind.MALFORMED_AREA, "annotations", index, message, entry.get("id"))
     return 0.0
-
-
-def _is_number(value: Any, least: float = -LARGEST) -> bool:
-    """Whether a value of the JSON is a number from `least` to `LARGEST`."""
-    return isinstance(value, int | float) and least <= value <= LARGEST
 
 
 def _is_id(value: Any) -> TypeGuard[int]:

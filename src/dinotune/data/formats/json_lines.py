@@ -9,15 +9,22 @@ _decoder = json.JSONDecoder()
 
 
 def entry_lines(text: str, entries: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    """1-based lines of the entries `(key, index)` of a JSON object's lists: `("annotations", 17)`.
+    """1-based lines of the entries `(key, index)` of a JSON object's lists: `("annotations", 17)`; or, with the key "", of
+    the list at the top.
 
-    The text must be what `json.loads` takes, an object at the top. Costs one more parsing of the file.
+    The text must be what `json.loads` takes, an object or a list at the top; the entries must be there. Costs one more parsing of the file.
     """
+    if "\n" not in text:  # as in COCO's own files of 500 MB
+        return dict.fromkeys(entries, 1)
     wanted: dict[str, set[int]] = {}
     for key, index in entries:
         wanted.setdefault(key, set()).add(index)
     positions: dict[tuple[str, int], int] = {}
-    at = _next(text, 0) + 1
+    at = _next(text, 0)
+    if text[at] == "[":
+        _walk(text, at, "", wanted.get("", set()), positions)
+        return _lines(text, positions)
+    at += 1
     while text[at := _next(text, at)] != "}":
         key, at = _decoder.raw_decode(text, at)
         at = _next(text, _next(text, at) + 1)

@@ -6,17 +6,19 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from dinotune.data.formats.base import SPLIT_ALIASES, SplitPlace, existing, require_any_picture, size_from_header
-from dinotune.data.formats.class_names import clear_names, nameless
-from dinotune.data.formats.torchvision_entries import (
-    Entries,
-    box_columns,
-    check_entry,
-    load_entries,
-    load_json,
-    size_hw,
+from dinotune.data.formats.base import (
+    SPLIT_ALIASES,
+    SplitPlace,
+    choose_folder,
+    existing,
+    require_any_picture,
+    size_from_header,
 )
+from dinotune.data.formats.class_names import clear_names, nameless
+from dinotune.data.formats.json_entries import Entries, collector_paused, load_json, size_hw
+from dinotune.data.formats.torchvision_entries import TOP, box_columns, check_entry, load_entries
 from dinotune.data.problems import FileError, Findings, Kind, Problem
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError
@@ -25,17 +27,14 @@ ANNOTATIONS, META = "annotations_torchvision.json", "dataset_meta.json"
 
 LOOKED_FOR = f"annotations/SPLIT/{ANNOTATIONS}"
 
-FIRST_PICTURES = 20
-"""So many pictures are sought in every folder: the very first may be the one that is missing."""
-
 
 def find_torchvision_json(root: Path) -> dict[str, SplitPlace]:
     """Splits of a TorchVision JSON folder by name (`train`, `val`, `test`); empty where nothing is found."""
     found = {}
     for split, aliases in SPLIT_ALIASES.items():
         files = [root / "annotations" / alias / ANNOTATIONS for alias in aliases]
-        if existing := [path for path in files if path.is_file()]:
-            found[split] = SplitPlace(existing[0], torchvision_image_folders(existing[0], root, split))
+        if present := [path for path in files if path.is_file()]:
+            found[split] = SplitPlace(present[0], torchvision_image_folders(present[0], root, split))
     return found
 
 
@@ -47,22 +46,25 @@ def torchvision_image_folders(annotations: Path, root: Path | None, split: str) 
     return (*candidates, base / "images", annotations.parent, *_image_roots(annotations))
 
 
+@collector_paused()
 def read_torchvision_json(place: SplitPlace, name: str, labels: LabelSet | None, findings: Findings) -> Records:
     """Records of one annotation file, with ids 1..n in listed order; what is wrong goes into `findings`.
 
     Classes are those of `dataset_meta.json` beside the file, above it or in another split's folder, or `labels`.
     DataError where nothing is left to read: no JSON list, none of the pictures.
     """
-    entries = Entries(place.annotations, load_entries(place.annotations))
+    listed, entries = load_entries(place.annotations), Entries(place.annotations)
     names = _class_names(place.annotations, findings)
     if labels is None:
         labels = LabelSet(tuple(names), tuple(range(1, len(names) + 1)))
     index = {label: i for i, label in enumerate(labels.names)}
     images: list[ImageRecord] = []
-    for position, path in _pictures(place, entries).items():
-        hw = size_hw(entries.listed[position]) or size_from_header(path, findings)
+    for position, path in _pictures(place, listed, entries).items():
+        hw = size_hw(listed[position]) or size_from_header(path, findings)
         if hw is not None:
-            images.append(ImageRecord(path, len(images) + 1, *hw, *box_columns(position, hw, entries, names, index)))
+            columns = box_columns(position, listed[position], hw, entries, names, index)
+            images.append(ImageRecord(path, len(images) + 1, *hw, *columns))
+    entries.written.check_corners(place.annotations, findings)
     entries.hand_to(findings)
     return Records.from_images(name, labels, images)
 
@@ -94,23 +96,23 @@ def _largest_label(file: Path) -> int:
     return max((label for label in labels if isinstance(label, int)), default=-1)
 
 
-def _pictures(place: SplitPlace, entries: Entries) -> dict[int, Path]:
+def _pictures(place: SplitPlace, listed: Sequence[Any], entries: Entries) -> dict[int, Path]:
     """Pictures by position of their entry, as far as the entries can be used and the files exist."""
     names = {
         position: entry["file_name"].replace("\\", "/")
-        for position, entry in enumerate(entries.listed)
+        for position, entry in enumerate(listed)
         if check_entry(position, entry, entries)
     }
-    folder = _choose_folder(place.image_folders, list(names.values())[:FIRST_PICTURES])
+    folder = choose_folder(place.image_folders, names.values())
     paths = {position: folder / name for position, name in names.items()}
     present = existing(list(paths.values()))
     require_any_picture(len(present), list(names.values()), place.annotations, place.image_folders)
     used: dict[Path, int] = {}
     for position, path in paths.items():
         if path not in present:
-            entries.add(Kind.MISSING_PICTURE, position, f"{path} does not exist")
+            entries.add(Kind.MISSING_PICTURE, TOP, position, f"{path} does not exist")
         elif path in used:
-            entries.add(Kind.REPEATED_FILE, position, f"{path} is entry {used[path]} already")
+            entries.add(Kind.REPEATED_FILE, TOP, position, f"{path} is entry {used[path]} already")
         else:
             used[path] = position
     return {position: path for path, position in used.items()}
@@ -125,10 +127,3 @@ def _image_roots(annotations: Path) -> list[Path]:
         return [Path(os.path.normpath(meta.parent / load_json(meta)["image_root"]))]
     except (DataError, KeyError, TypeError):
         return []
-
-
-def _choose_folder(folders: Sequence[Path], names: Sequence[str]) -> Path:
-    """The first folder that holds one of the names; where none does, the first that exists."""
-    holding = (folder for name in names for folder in folders if (folder / name).is_file())
-    present = (folder for folder in folders if folder.is_dir())
-    return next(holding, None) or next(present, folders[0])
