@@ -24,6 +24,7 @@ CLASS_LOSSES: dict[str, config.CrossEntropy | config.Focal] = {
     "cross_entropy": config.CrossEntropy(),
     "focal": config.Focal(),
 }
+GAMMAS = {f"focal, gamma {gamma}": config.Focal(gamma=gamma) for gamma in (0, 0.5, 1)}
 
 
 def make_criterion(kind: str, classes: int = 4, **settings: object) -> tuple[SetCriterion, ClassLoss]:
@@ -100,10 +101,10 @@ def test_focal_loss_and_cost_by_hand() -> None:
         torch.testing.assert_close(loss[0], 3 * expected / 2)
 
 
-@pytest.mark.parametrize("extreme", [-200.0, 200.0])
-@pytest.mark.parametrize("kind", CLASS_LOSSES)
-def test_extreme_logits_stay_finite(kind: str, extreme: float) -> None:
-    class_loss = build_class_loss(CLASS_LOSSES[kind], 3)
+@pytest.mark.parametrize("extreme", [-200.0, -20.0, 20.0, 200.0])
+@pytest.mark.parametrize("settings", [*CLASS_LOSSES.values(), *GAMMAS.values()], ids=[*CLASS_LOSSES, *GAMMAS])
+def test_extreme_logits_stay_finite(settings: config.CrossEntropy | config.Focal, extreme: float) -> None:
+    class_loss = build_class_loss(settings, 3)
     logits = torch.full((1, 1, 2, class_loss.outputs), extreme, requires_grad=True)
     loss = class_loss.loss(logits, torch.tensor([[[0, -1]]]), torch.tensor(1.0)).sum()
     loss.backward()

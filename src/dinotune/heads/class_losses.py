@@ -99,11 +99,14 @@ class FocalClasses(ClassLoss):
         return self.settings.weight_class * torch.where(right, positive, negative).sum((1, 2, 3)) / objects
 
     def _sides(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Focal loss of each class if it is right, and if it is wrong; by logsigmoid, which does not overflow."""
-        logits, alpha, gamma = logits.float(), self.settings.alpha, self.settings.gamma
-        probability = logits.sigmoid()
-        positive = -alpha * (1 - probability) ** gamma * F.logsigmoid(logits)
-        negative = -(1 - alpha) * probability**gamma * F.logsigmoid(-logits)
+        """Focal loss of each class if it is right, and if it is wrong.
+
+        All by logarithms: a probability that rounds to 0 or 1 would have no logarithm, and below gamma 1 no slope.
+        """
+        alpha, gamma = self.settings.alpha, self.settings.gamma
+        log_right, log_wrong = F.logsigmoid(logits.float()), F.logsigmoid(-logits.float())
+        positive = -alpha * (gamma * log_wrong).exp() * log_right
+        negative = -(1 - alpha) * (gamma * log_right).exp() * log_wrong
         return positive, negative
 
 

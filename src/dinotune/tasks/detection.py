@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from dinotune.boxes import clip_boxes, scale_boxes
 from dinotune.data.batches import Batch
@@ -24,24 +23,22 @@ MOST_NAMED = 10
 def in_picture_pixels(detections: Detections, batch: Batch) -> DetectedBoxes:
     """Filled slots of a batch, stretched back to each picture's own size and clipped to it."""
     network_hw = (batch.images.shape[-2], batch.images.shape[-1])
+    # Whole batches leave the device: each picture by itself would wait for it several times.
+    all_boxes, all_scores = (values.detach().float().cpu() for values in (detections.boxes, detections.scores))
+    all_labels = detections.labels.cpu().numpy()
     parts = []
     for index, (image_id, picture_hw) in enumerate(zip(batch.image_ids, batch.picture_hw, strict=True)):
-        filled = detections.labels[index] >= 0
-        boxes = scale_boxes(detections.boxes[index][filled].float(), network_hw, picture_hw)
+        filled = all_labels[index] >= 0
+        boxes = clip_boxes(scale_boxes(all_boxes[index], network_hw, picture_hw), picture_hw)
         parts.append(
             DetectedBoxes(
                 image_ids=np.full(int(filled.sum()), image_id, np.int64),
-                boxes=_numpy(clip_boxes(boxes, picture_hw)),
-                scores=_numpy(detections.scores[index][filled].float()),
-                labels=detections.labels[index][filled].cpu().numpy(),
+                boxes=boxes.double().numpy()[filled],
+                scores=all_scores[index].double().numpy()[filled],
+                labels=all_labels[index][filled],
             )
         )
     return DetectedBoxes.concatenate(parts)
-
-
-def _numpy(values: torch.Tensor) -> np.ndarray:
-    array: np.ndarray = values.detach().cpu().numpy().astype(np.float64)
-    return array
 
 
 def used_thresholds(
