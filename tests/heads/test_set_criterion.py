@@ -14,10 +14,11 @@ from dinotune.data.records import Records
 from dinotune.data.splits import read_records
 from dinotune.heads.class_losses import ClassLoss, build_class_loss
 from dinotune.heads.queries import QueryOutputs, best_detections
-from dinotune.heads.set_criterion import PaddedTargets, SetCriterion
+from dinotune.heads.set_criterion import PaddedTargets, SetCriterion, object_count
 from dinotune.tasks.coco_metrics import measure
 from dinotune.tasks.detected_boxes import DetectedBoxes
 from dinotune.types import Targets
+from tests.training.small_runs import processes
 
 IMAGE_HW = (60, 100)
 CLASS_LOSSES: dict[str, config.CrossEntropy | config.Focal] = {
@@ -72,6 +73,52 @@ def test_layers_are_matched_and_taught_by_themselves() -> None:
     ]
     torch.testing.assert_close(together["loss_class"], alone[2].terms["loss_class"])
     torch.testing.assert_close(together["loss_auxiliary"], alone[0].total + alone[1].total)
+
+
+def flipped(boxes_cxcywh: torch.Tensor) -> torch.Tensor:
+    return torch.cat([1 - boxes_cxcywh[..., :1], boxes_cxcywh[..., 1:]], dim=-1)
+
+
+@pytest.mark.parametrize("change", ["larger network input", "mirrored"])
+def test_boxes_are_shares_of_the_network_input(change: str) -> None:
+    criterion, _ = make_criterion("focal")
+    outputs, targets = make_outputs(2, 2, 6, 4), make_targets((3, 2))
+    expected = criterion(outputs, targets, IMAGE_HW).values()
+    if change == "mirrored":
+        height, width = IMAGE_HW
+        moved = tuple(torch.stack([width - b[:, 2], b[:, 1], width - b[:, 0], b[:, 3]], 1) for b in targets.boxes)
+        found = criterion(
+            QueryOutputs(outputs.logits, flipped(outputs.boxes_cxcywh)), Targets(moved, targets.labels), IMAGE_HW
+        )
+    else:
+        height, width = 3 * IMAGE_HW[0], 2 * IMAGE_HW[1]
+        moved = tuple(b * torch.tensor([2.0, 3, 2, 3]) for b in targets.boxes)
+        found = criterion(outputs, Targets(moved, targets.labels), (height, width))
+    assert found.values() == pytest.approx(expected, rel=1e-5)
+
+
+def count_objects(rank: int, store: str, own: tuple[int, ...], expected: tuple[float, ...]) -> None:
+    """One process of a group; a wrong count ends it with an error."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    found = [object_count(number, torch.device("cpu")).item() for number in own]
+    torch.distributed.destroy_process_group()
+    assert found == list(expected)
+
+
+def test_objects_are_counted_over_all_processes(tmp_path: Path) -> None:
+    """A mean, at least 1: whoever clamps its own zero first counts too many."""
+    expected = (2.5, 1.5, 1.0, 1.0)
+    counts = ((5, 0, 0, 0), (0, 3, 1, 0))
+    group = [
+        processes.Process(target=count_objects, args=(rank, str(tmp_path / "store"), own, expected))
+        for rank, own in enumerate(counts)
+    ]
+    for process in group:
+        process.start()
+    for process in group:
+        process.join()
+    assert [process.exitcode for process in group] == [0, 0]
+    assert [object_count(number, torch.device("cpu")).item() for number in (3, 0)] == [3.0, 1.0]
 
 
 @pytest.mark.parametrize("kind", CLASS_LOSSES)
