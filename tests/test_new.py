@@ -22,7 +22,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DINOTUNE_WEIGHTS", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("dinotune.backbones.hub.refusal", lambda _: "no hub in this test")
+    monkeypatch.setattr("dinotune.backbones.hub.refusal", lambda *_: "no hub in this test")
 
 
 @pytest.mark.parametrize("name", ["bccd", "nuclei", "coco53"])

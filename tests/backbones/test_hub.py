@@ -130,6 +130,6 @@ def test_a_willing_hub_is_asked_for_config_and_weights_only(monkeypatch: pytest.
 
 
 def test_an_ungated_model_is_offered_no_licence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "refusal", lambda _: "no network")
+    monkeypatch.setattr(hub, "refusal", lambda *_: "no network")
     with pytest.raises(WeightsError, match=r"1\. connect to the hub"):
         hub.fetch_snapshot("facebook/dinov2-small")

@@ -30,7 +30,7 @@ from tests.backbones.dino_references import (
 def _no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("DINOTUNE_WEIGHTS", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("dinotune.backbones.hub.refusal", lambda _: "no hub in this test")
+    monkeypatch.setattr("dinotune.backbones.hub.refusal", lambda *_: "no hub in this test")
 
 
 def features(path: Path | str, family: str) -> tuple[Tensor, Tensor]:

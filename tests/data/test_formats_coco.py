@@ -197,11 +197,12 @@ def test_boxes_are_clipped_and_those_without_area_left_out(tmp_path: Path) -> No
     file = write_coco_set(tmp_path, annotations=annotations)
     records = read(tmp_path, on_error="skip")
     assert records.boxes.tolist() == [[0, 10, 15, 20], [50, 30, 60, 40]]
+    hw = "in a picture of 60 x 40 (width x height)"
     assert records.notes == (
-        f"1 × box reaching beyond the picture, clipped: {file}:1 (annotation 100)",
-        f"1 × box without an area, left out: {file}:1 (annotation 102)",
-        f"1 × box outside the picture, left out: {file}:1 (annotation 103)",
-        f"1 × box with a negative width or height, left out: {file}:1 (annotation 104)",
+        f"1 × box reaching beyond the picture, clipped: {file}:1 (annotation 100): box from (-5, 10) to (15, 20) {hw}",
+        f"1 × box without an area, left out: {file}:1 (annotation 102): box from (10, 10) to (10, 15) {hw}",
+        f"1 × box outside the picture, left out: {file}:1 (annotation 103): box from (70, 10) to (75, 15) {hw}",
+        f"1 × box with a negative width or height, left out: {file}:1 (annotation 104): box from (5, 5) to (2, 9) {hw}",
     )
 
 

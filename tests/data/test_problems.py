@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dinotune import config
-from dinotune.data.problems import FileError, Findings, Kind, Problem
+from dinotune.data.problems import FileError, Findings, Kind, Problem, counted
 from dinotune.data.splits import apply_on_error, read_records
 from dinotune.errors import DataError
 from tests.data.broken_sets import CocoSet
@@ -30,10 +30,10 @@ def test_notes_count_each_kind_and_name_the_first_places() -> None:
     findings = Findings()
     for line in range(1, 6):
         findings.add(Kind.EMPTY_BOX, Path("a.xml"), "flat", line=line)
-    findings.add(Kind.MISSING_BOX, Path("b.xml"), "no `bndbox`")
+    findings.add(Kind.MISSING_BOX, Path("b.xml"), "no `bndbox`,\n  mend it")
     assert findings.notes() == (
         "5 × box without an area, left out: a.xml:1, a.xml:2, a.xml:3, …",
-        "1 × object without a box, left out: b.xml",
+        "1 × object without a box, left out: b.xml: no `bndbox`, mend it",
     )
     assert [problem.kind for problem in findings.stopping] == [Kind.MISSING_BOX]
 
@@ -82,8 +82,8 @@ def test_skipping_reads_the_rest(tmp_path: Path) -> None:
     assert (len(records), len(records.boxes)) == (4, 8)
     file = tmp_path / "annotations/instances_train.json"
     assert records.notes == (
-        f"1 × picture that does not exist, left out: {file}:6 (images[4])",
-        f"1 × box that is not four numbers, left out: {file}:21 (annotation 5010)",
+        f"1 × picture that does not exist, left out: {file}:6 (images[4]): {tmp_path / 'images/train/gone.png'} does not exist",
+        f"1 × box that is not four numbers, left out: {file}:21 (annotation 5010): bbox [1, 2, 3] is not [x, y, width, height]",
     )
 
 
@@ -96,3 +96,10 @@ def test_what_left_nothing_to_read_is_said_first(tmp_path: Path) -> None:
         read_records(config.Data(root=tmp_path), "train", seed=0)
     with pytest.raises(DataError, match=r"no pictures; an empty split"):
         read_records(config.Data(root=tmp_path, on_error="skip"), "train", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "words"), [(1, "class", "1 class"), (0, "box", "0 boxes"), (1200, "picture", "1,200 pictures")]
+)
+def test_counted(number: int, noun: str, words: str) -> None:
+    assert counted(number, noun) == words

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+from dinotune.backbones.hub import UNGATED
 from dinotune.doctor.facts import Disk, Driver, Facts, Gpu, Torch, Weights
 from dinotune.doctor.findings import GIB
-from dinotune.doctor.rules import GATED, UNGATED
+from dinotune.doctor.rules import GATED
 
 H100 = Gpu("NVIDIA H100", (9, 0), 80 * GIB)
 L4 = Gpu("NVIDIA L4", (8, 9), 24 * GIB)

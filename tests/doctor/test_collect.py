@@ -65,7 +65,15 @@ def test_torch_that_hangs_or_crashes_is_a_fact(tmp_path: Path, monkeypatch: pyte
     assert (torch.loads, torch.error) == (False, "loading torch ended with status 7: undefined symbol: cuInit")
     crashing.write_text("#!/bin/sh\nexec sleep 30\n")
     monkeypatch.setattr(collect, "TORCH_PATIENCE", 0.3)
-    assert collect._torch() == Torch(error="torch did not load within 0.3 s", loads=False)
+    assert collect._torch() == Torch(late="torch did not load within 0.3 s")
+    seen = json.dumps(asdict(Torch("2.9", cuda="12.6")))
+    crashing.write_text(f"#!/bin/sh\necho '{seen}'\nexec sleep 30\n")
+    monkeypatch.setattr(collect, "TORCH_PATIENCE", 1.0)
+    assert collect._torch() == Torch("2.9", cuda="12.6", late="torchvision did not load within 1 s")
+
+
+def test_all_questions_end_within_ten_seconds() -> None:
+    assert max(collect.TORCH_PATIENCE, collect.DRIVER_PATIENCE, collect.HUB_PATIENCE) <= 7  # starting takes 1 to 2
 
 
 def test_runs_are_tried_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from dinotune.backbones.hub import UNGATED
 from dinotune.doctor.facts import Disk, Driver, Facts, Torch, Weights
 from dinotune.doctor.findings import GIB, Finding
 from dinotune.doctor.report import as_json, can_train, page
-from dinotune.doctor.rules import GATED, UNGATED, examine
+from dinotune.doctor.rules import GATED, examine
 from tests.doctor.machines import (
     ALL_WELL,
     ARCHITECTURES,
@@ -86,6 +87,22 @@ def test_torch_that_does_not_load_is_said_instead_of_the_gpu() -> None:
     assert (finding.level, finding.message) == ("fail", "ImportError: libcudart.so.13")
     assert "uv sync --reinstall-package torch" in finding.remedy
     assert [f for f in examine(facts) if f.topic == "GPU"] == []
+
+
+@pytest.mark.parametrize(
+    ("torch", "message", "gpu"),
+    [
+        (Torch(late="torch did not load within 7 s"), "not known: whether it works here and finds a GPU", []),
+        (replace(CPU_BUILD, late="torchvision did not load within 7 s"), "not known: whether it fits torch", ["ok"]),
+    ],
+)
+def test_torch_that_loads_late_is_no_failure_and_no_promise(torch: Torch, message: str, gpu: list[str]) -> None:
+    findings = examine(unseen(None, torch))
+    (late,) = [finding for finding in findings if finding.level == "late"]
+    assert late.message.endswith(message)
+    assert [finding.level for finding in findings if finding.topic == "GPU"] == gpu
+    assert can_train(findings)
+    assert page(findings).endswith("but not all was learned in time.")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ TIMEOUT = 4.0
 PATIENCE = 8.0
 """Seconds in all until the hub counts as out of reach (a resolver without network ignores time-outs)."""
 
+UNGATED = "facebook/dinov2-with-registers-small"
+"""Weights that anyone can have."""
+
 
 def is_hub_id(id_: str) -> bool:
     """Whether a text can be the id of a repository on the hub (`owner/name`)."""
@@ -54,7 +57,7 @@ def fetch_snapshot(id_: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # also of a download that dies
 
-    page = explain_refusal(id_)
+    page = explain_refusal(id_, PATIENCE)
     if page:
         raise WeightsError(page)
     try:
@@ -63,14 +66,14 @@ def fetch_snapshot(id_: str) -> Path:
         raise WeightsError(_help(id_, _first_line(error))) from None
 
 
-def explain_refusal(id_: str) -> str | None:
-    """One page of help where the hub would not give this id, or none; downloads nothing."""
-    reason = refusal(id_)
+def explain_refusal(id_: str, patience: float) -> str | None:
+    """One page of help where the hub would not give this id within `patience` seconds, or none; downloads nothing."""
+    reason = refusal(id_, patience)
     return _help(id_, reason) if reason else None
 
 
-def refusal(id_: str) -> str | None:
-    """Why the hub would not give this id, or none; an answer within `PATIENCE`."""
+def refusal(id_: str, patience: float) -> str | None:
+    """Why the hub would not give this id, or none; an answer within `patience` seconds."""
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -81,7 +84,7 @@ def refusal(id_: str) -> str | None:
     )
 
     url = hf_hub_url(id_, "config.json")
-    error = _within(PATIENCE, lambda: get_hf_file_metadata(url, token=get_token(), timeout=TIMEOUT))
+    error = _within(patience, lambda: get_hf_file_metadata(url, token=get_token(), timeout=TIMEOUT))
     match error:
         case None:
             return None
@@ -98,7 +101,7 @@ def refusal(id_: str) -> str | None:
         case HfHubHTTPError():
             reason = f"the hub refuses ({_first_line(error)})"
         case TimeoutError():
-            reason = f"the hub gave no answer within {PATIENCE:g} s"
+            reason = f"the hub gave no answer within {patience:g} s"
         case _:
             reason = f"the hub is out of reach ({_first_line(error)})"
     return reason
@@ -132,10 +135,10 @@ def _help(id_: str, reason: str) -> str:
     licence = f"accept the licence at https://huggingface.co/{id_} and log in" if gated else "connect to the hub"
     ways = [
         f"{licence} (`hf auth login`, or HF_TOKEN in the environment)",
-        "use weights on this machine: backbone.id=PATH of a snapshot folder or of Meta's .pth file, or\n"
+        "use weights on this machine: backbone=PATH (new: --backbone PATH) of a snapshot folder or Meta's .pth, or\n"
         f"     DINOTUNE_WEIGHTS=FOLDER that holds {id_} or {id_.replace('/', '--')}",
     ]
     if variant is None or variant.gated:
-        ways.append(f"take an ungated model: backbone.id=facebook/dinov2-with-registers-small{copy}")
+        ways.append(f"take an ungated model: backbone=ID (new: --backbone ID), e.g. {UNGATED}{copy}")
     numbered = ";\n".join(f"  {number}. {way}" for number, way in enumerate(ways, start=1))
     return f"backbone.id: cannot get {id_}: {reason}.\nWays out:\n{numbered}."

@@ -43,8 +43,10 @@ def locate(id_: str) -> Source:
     return Source(fetch_snapshot(id_), "hub")
 
 
-def out_of_reach(id_: str) -> str | None:
+def out_of_reach(id_: str, patience: float) -> str | None:
     """One page of help where `locate` could not get a hub id from here, or none; downloads nothing.
+
+    The hub has `patience` seconds to answer.
 
     Raises:
         WeightsError: a path that does not exist, or an id that no hub can have.
@@ -56,7 +58,7 @@ def out_of_reach(id_: str) -> str | None:
         return None
     if not is_hub_id(id_):
         raise WeightsError(_unknown(id_))
-    return explain_refusal(id_)
+    return explain_refusal(id_, patience)
 
 
 def locate_locally(id_: str) -> Source | None:

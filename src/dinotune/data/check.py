@@ -15,7 +15,7 @@ from dinotune.data import formats
 from dinotune.data.check_pictures import Look, check_pictures
 from dinotune.data.check_splits import check_splits, class_counts, orphans, small_objects
 from dinotune.data.formats.base import SplitPlace
-from dinotune.data.problems import FileError, Findings, Kind
+from dinotune.data.problems import FileError, Findings, Kind, counted
 from dinotune.data.records import LabelSet, Records
 from dinotune.data.splits import find_places
 from dinotune.errors import DataError
@@ -71,7 +71,7 @@ class Decoded:
 
     def __str__(self) -> str:
         sample = "" if self.pictures == self.of else f", a sample of {self.of:,}"
-        return f"{self.pictures:,} pictures decoded{sample}, in {self.seconds:.1f} s"
+        return f"{counted(self.pictures, 'picture')} decoded{sample}, in {self.seconds:.1f} s"
 
 
 def check_data(

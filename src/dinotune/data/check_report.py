@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dinotune.data.check import DataCheck, SplitCounts
-from dinotune.data.problems import Findings, Problem
+from dinotune.data.problems import Findings, Problem, counted
 
 MOST_CLASSES = 30
 """Classes that a split's line names; the JSON report has all."""
@@ -15,17 +15,17 @@ def describe(check: DataCheck, most: int | None = 20) -> list[str]:
     lines = [f"{check.root or 'data'}: {check.format}", *check.notes]
     for counts in check.splits:
         lines += _counts(counts)
-    lines.append(f"{check.decoded:,} pictures decoded in {check.seconds:.1f} s")
+    lines.append(f"{counted(check.decoded, 'picture')} decoded in {check.seconds:.1f} s")
     lines += _problems(check.findings, most)
     return [*lines, "", verdict(check.findings)]
 
 
 def _counts(counts: SplitCounts) -> Iterator[str]:
     sizes = ", ".join(f"{number:,} {name}" for name, number in counts.sizes.items())
-    ignored = f", {counts.ignored:,} ignore regions" if counts.ignored else ""
+    ignored = f", {counted(counts.ignored, 'ignore region')}" if counts.ignored else ""
     yield (
-        f"{counts.split}: {counts.pictures:,} pictures ({counts.without_objects:,} without objects), "
-        f"{counts.boxes:,} boxes ({sizes}){ignored}"
+        f"{counts.split}: {counted(counts.pictures, 'picture')} ({counts.without_objects:,} without objects), "
+        f"{counted(counts.boxes, 'box')} ({sizes}){ignored}"
     )
     ranked = sorted(((name, number) for name, number in counts.classes.items() if number), key=lambda item: -item[1])
     shown = [f"{name} {number:,}" for name, number in ranked[:MOST_CLASSES]]

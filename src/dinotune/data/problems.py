@@ -138,7 +138,7 @@ class Findings:
         return [problem for problem in self.problems if problem.kind.value.stops]
 
     def notes(self) -> tuple[str, ...]:
-        """A sentence per kind with its count, the rule applied and the first places."""
+        """A line per kind with its count, the rule applied and the first places; of a single problem also its message."""
         return tuple(_note(kind, [p for p in self.problems if p.kind is kind]) for kind in self.counts())
 
     def counts(self) -> Counter[Kind]:
@@ -147,10 +147,17 @@ class Findings:
 
 
 def _note(kind: Kind, problems: list[Problem]) -> str:
-    return f"{len(problems)} × {kind.value.name}, {kind.value.remedy}: {some(problem.place for problem in problems)}"
+    where = some(problem.place for problem in problems) if len(problems) > 1 else " ".join(str(problems[0]).split())
+    return f"{len(problems)} × {kind.value.name}, {kind.value.remedy}: {where}"
 
 
 def some(names: Iterable[object], most: int = 3) -> str:
     """The first few names, with an ellipsis where more follow."""
     all_names = [str(name) for name in names]
     return ", ".join(all_names[:most]) + (", …" if len(all_names) > most else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 box`, `1,200 boxes`."""
+    plural = "" if number == 1 else "es" if noun.endswith(("s", "x")) else "s"
+    return f"{number:,} {noun}{plural}"

@@ -11,34 +11,38 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dinotune
-from dinotune.backbones.hub import refusal
+from dinotune.backbones.hub import UNGATED, refusal
 from dinotune.backbones.sources import locate_locally
 from dinotune.backbones.variants import VARIANTS
 from dinotune.doctor.facts import Disk, Driver, Facts, Gpu, Torch, Weights
 from dinotune.doctor.machine import available_cores, available_memory
-from dinotune.doctor.rules import GATED, UNGATED
+from dinotune.doctor.rules import GATED
 from dinotune.errors import WeightsError
 
 PACKAGES = ("torch", "torchvision", "lightning", "timm")
 
-TORCH_PATIENCE = 30.0
-"""Seconds for loading torch, which takes 3 to 8 on a small machine that does nothing else."""
+TORCH_PATIENCE = 7.0
+"""Seconds for loading torch and torchvision, which takes 3 to 8 on a small machine that does nothing else."""
 
 DRIVER_PATIENCE = 5.0
 """Seconds for nvidia-smi."""
+
+HUB_PATIENCE = 6.0
+"""Seconds for the hub."""
 
 FIELDS = "name,driver_version,compute_cap,memory.total"
 
 
 def collect() -> Facts:
-    """The facts of this machine; 10 seconds at the most, but for a torch that loads slowly."""
+    """The facts of this machine, within 10 seconds; what took longer is said in their place."""
     with ThreadPoolExecutor() as pool:
         torch, driver = pool.submit(_torch), pool.submit(_driver)
-        refusals = {id_: pool.submit(refusal, id_) for id_ in (UNGATED, GATED)}
+        refusals = {id_: pool.submit(refusal, id_, HUB_PATIENCE) for id_ in (UNGATED, GATED)}
         shared = Path("/dev/shm")
         return Facts(
             system=platform.system(),
@@ -68,12 +72,14 @@ def _versions() -> dict[str, str | None]:
 def _torch() -> Torch:
     command = [sys.executable, "-m", "dinotune.doctor.torch_probe"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TORCH_PATIENCE)
-    except subprocess.TimeoutExpired:
-        return Torch(error=f"torch did not load within {TORCH_PATIENCE:g} s", loads=False)
+        done = subprocess.run(command, capture_output=True, check=False, timeout=TORCH_PATIENCE)
+    except subprocess.TimeoutExpired as late:
+        seen = (late.stdout or b"").splitlines()
+        torch = torch_from_json(json.loads(seen[0])) if seen else Torch()
+        return replace(torch, late=f"torch{'vision' if seen else ''} did not load within {TORCH_PATIENCE:g} s")
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        said = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         return Torch(error=f"loading torch ended with status {done.returncode}: {said}", loads=False)
     return torch_from_json(json.loads(lines[-1]))
 

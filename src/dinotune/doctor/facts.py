@@ -45,6 +45,8 @@ class Torch:
     error: str = ""
     """Why torch or torchvision cannot be loaded, or what it says about the GPU."""
     loads: bool = True
+    late: str = ""
+    """What did not load in time, so that its facts are not known."""
 
 
 @dataclass(frozen=True)

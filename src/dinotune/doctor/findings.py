@@ -7,11 +7,12 @@ GIB = 2**30
 
 
 class Level(StrEnum):
-    """How bad a finding is; `fail` prevents training with the usual settings."""
+    """How bad a finding is; `fail` prevents training with the usual settings, `late` was not learned in time."""
 
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
+    LATE = "late"
 
 
 @dataclass(frozen=True)

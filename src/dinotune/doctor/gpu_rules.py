@@ -24,6 +24,17 @@ HIDDEN = ("", "-1", "NoDevFiles", "none", "void")
 def check_gpu(facts: Facts) -> list[Finding]:
     """Findings on what will compute; a machine without any GPU is no failure."""
     torch = facts.torch
+    late = [Finding(Level.LATE, "torch", _unknown(torch), "run dinotune doctor again")] if torch.late else []
+    return [*late, *(_check_gpu(facts) if torch.version or not torch.late else [])]
+
+
+def _unknown(torch: Torch) -> str:
+    unknown = "whether it fits torch" if torch.version else "whether it works here and finds a GPU"
+    return f"{torch.late} on this machine, busy or slow; not known: {unknown}"
+
+
+def _check_gpu(facts: Facts) -> list[Finding]:
+    torch = facts.torch
     if not torch.loads:
         remedy = "install torch and torchvision anew: uv sync --reinstall-package torch --reinstall-package torchvision"
         return [Finding(Level.FAIL, "torch", torch.error, remedy)]

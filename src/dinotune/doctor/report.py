@@ -17,7 +17,12 @@ def page(findings: Sequence[Finding]) -> str:
         if finding.remedy:
             lines.append(f"{'':<{width + 6}}  -> {finding.remedy}")
     failures = sum(finding.level is Level.FAIL for finding in findings)
-    verdict = f"{failures} of these prevent training here" if failures else "This machine can train."
+    if failures:
+        verdict = f"{failures} of these prevent training here"
+    elif any(finding.level is Level.LATE for finding in findings):
+        verdict = "Nothing found that prevents training, but not all was learned in time."
+    else:
+        verdict = "This machine can train."
     return "\n".join([*lines, "", verdict])
 
 

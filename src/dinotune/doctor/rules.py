@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from dinotune.backbones.hub import UNGATED
 from dinotune.doctor.facts import Disk, Facts
 from dinotune.doctor.findings import GIB, Finding, Level, in_gib
 from dinotune.doctor.gpu_rules import check_gpu
 
-UNGATED = "facebook/dinov2-with-registers-small"
 GATED = "facebook/dinov3-vits16-pretrain-lvd1689m"
 
 

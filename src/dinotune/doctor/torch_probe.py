@@ -1,22 +1,28 @@
-"""Prints as JSON what torch sees; a process of its own, since a broken driver or build can crash or hang.
+"""Prints as JSON what torch sees, then again whether torchvision fits; a broken driver or build can crash or hang it.
 
 Run as `python -m dinotune.doctor.torch_probe`.
 """
 
 import json
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from dinotune.doctor.facts import Gpu, Torch
 
 
-def probe() -> Torch:
-    """Load torch and torchvision and look for GPUs."""
+def probe() -> Iterator[Torch]:
+    """Load torch and look for GPUs; then load torchvision, which takes as long again."""
     try:
-        import torch
+        yield _look()
         import torchvision  # noqa: F401  # a wrong pair of builds shows here
     except (ImportError, OSError, RuntimeError) as error:
-        return Torch(error=f"{type(error).__name__}: {str(error).splitlines()[0]}", loads=False)
+        yield Torch(error=f"{type(error).__name__}: {str(error).splitlines()[0]}", loads=False)
+
+
+def _look() -> Torch:
+    import torch
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         available = torch.cuda.is_available()
@@ -35,4 +41,5 @@ def probe() -> Torch:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(probe())))
+    for torch in probe():
+        print(json.dumps(asdict(torch)), flush=True)

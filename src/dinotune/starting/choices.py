@@ -12,6 +12,7 @@ from dinotune.config.experiment import Experiment
 from dinotune.config.fields import sections
 from dinotune.config.recipes import MODIFIERS, RECIPES, names
 from dinotune.config.yaml_file import read_layer
+from dinotune.data.problems import counted
 from dinotune.errors import SettingsError
 from dinotune.starting.survey import Survey
 
@@ -201,9 +202,12 @@ def _spread(small: float, large: float, levels: int) -> list[list[int]]:
 
 def _data(survey: Survey) -> Iterator[Choice]:
     root = str(survey.found.root)
-    classes = f"{len(survey.classes)} class{'es' if len(survey.classes) > 1 else ''}"
     # The bare word `none` would say that nothing is set.
-    yield Choice("data.root", "./none" if root == "none" else root, f"{classes}; relative to where you start")
+    yield Choice(
+        "data.root",
+        "./none" if root == "none" else root,
+        f"{counted(len(survey.classes), 'class')}; relative to where you start",
+    )
     yield Choice("data.format", survey.found.format, "as found in the folder")
     if survey.held_out:
         held, rest = survey.counts["val"].pictures, survey.counts["train"].pictures

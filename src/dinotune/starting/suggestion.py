@@ -15,6 +15,7 @@ from dinotune.backbones.variants import TINY_IDS
 from dinotune.config.experiment import Experiment
 from dinotune.config.loading import Loaded, load_experiment
 from dinotune.config.recipes import RECIPES, names
+from dinotune.data.problems import counted
 from dinotune.errors import SettingsError
 from dinotune.files import write_text
 from dinotune.starting.choices import DEFAULT_BACKBONE, DEFAULT_HEAD, Choice, Wishes, choose
@@ -25,6 +26,9 @@ from dinotune.starting.survey import Survey, survey
 FORMAT_NAMES = {"coco": "COCO", "voc": "Pascal VOC", "yolo": "YOLO", "torchvision_json": "TorchVision JSON"}
 
 NO_GPU = "no GPU was found, so the values are small ones for a CPU; write it anew where there is a GPU"
+
+HUB_PATIENCE = 3.0
+"""Seconds for the hub to say whether it gives the weights; the page is written in any case."""
 
 MOST_CLASSES = 8
 """Classes that are named; of the others the number is said."""
@@ -59,8 +63,8 @@ def suggest(folder: Path, wishes: Wishes | None = None) -> Suggestion:
         DinotuneError: there is no data set in the folder, or no such head.
     """
     wishes = wishes or Wishes(gpu=gpu_is_there())
-    counted = survey(find_data_set(folder))
-    return Suggestion(counted, wishes, tuple(choose(counted, wishes)))
+    seen = survey(find_data_set(folder))
+    return Suggestion(seen, wishes, tuple(choose(seen, wishes)))
 
 
 def load_start(source: str | Path, modifiers: Sequence[str] = (), overrides: Sequence[str] = ()) -> Loaded:
@@ -122,7 +126,7 @@ def write_experiment(
         _check_free(out, overwrite=overwrite)
     wishes = Wishes(backbone or DEFAULT_BACKBONE, head or DEFAULT_HEAD, gpu_is_there())
     suggestion = suggest(folder, wishes)
-    weights = "" if wishes.backbone in TINY_IDS else out_of_reach(wishes.backbone) or ""
+    weights = "" if wishes.backbone in TINY_IDS else out_of_reach(wishes.backbone, HUB_PATIENCE) or ""
     path = out or Path(f"{suggestion.experiment.name}.yaml")
     _check_free(path, overwrite=overwrite)
     write_text(path, page(_header(suggestion, path, weights), suggestion.choices))
@@ -156,31 +160,31 @@ def _header(suggestion: Suggestion, path: Path, weights: str) -> list[str]:
     return [*header, f"not here yet: {weights.splitlines()[0]}"] if weights else header
 
 
-def _describe(counted: Survey) -> Iterator[str]:
-    found = counted.found
-    counts = ", ".join(f"{count.pictures:,} {split}" for split, count in counted.counts.items())
-    held = " (held out of train)" if counted.held_out else ""
+def _describe(seen: Survey) -> Iterator[str]:
+    found = seen.found
+    counts = ", ".join(f"{count.pictures:,} {split}" for split, count in seen.counts.items())
+    held = " (held out of train)" if seen.held_out else ""
     kind = FORMAT_NAMES.get(found.format, found.format)
     yield f"{found.root}: {kind}; pictures: {counts}{held}"
-    height, width = counted.picture_hw
-    small, median, large = np.quantile(counted.object_sides, [0.1, 0.5, 0.9]).tolist()
-    yield _classes(counted)
+    height, width = seen.picture_hw
+    small, median, large = np.quantile(seen.object_sides, [0.1, 0.5, 0.9]).tolist()
+    yield _classes(seen)
     yield (
         f"pictures {width} x {height} px, objects {median:.0f} px (eight of ten {small:.0f} to {large:.0f}), "
-        f"at most {counted.most_objects} in a picture"
+        f"at most {seen.most_objects} in a picture"
     )
-    yield from counted.notes
-    if counted.broken:
+    yield from seen.notes
+    if seen.broken:
         yield (
-            f"{counted.broken} broken entries or files: dinotune check {shlex.quote(str(found.root))} lists them; "
+            f"{seen.broken} broken entries or files: dinotune check {shlex.quote(str(found.root))} lists them; "
             "training stops on them, unless data.on_error=skip"
         )
 
 
-def _classes(counted: Survey) -> str:
+def _classes(found: Survey) -> str:
     """Training boxes by class, most frequent first."""
-    by_count = sorted(counted.classes.items(), key=lambda item: -item[1])
+    by_count = sorted(found.classes.items(), key=lambda item: -item[1])
     named = [f"{name} {boxes:,}" for name, boxes in by_count[:MOST_CLASSES]]
     more = [f"{len(by_count) - MOST_CLASSES} more"] if len(by_count) > MOST_CLASSES else []
-    boxes = f"{counted.counts['train'].boxes:,} training boxes"
-    return f"{boxes} of {len(by_count)} class{'es' if len(by_count) > 1 else ''}: {', '.join(named + more)}"
+    boxes = counted(found.counts["train"].boxes, "training box")
+    return f"{boxes} of {counted(len(by_count), 'class')}: {', '.join(named + more)}"

@@ -6,6 +6,7 @@ import torch
 
 from dinotune import config
 from dinotune.build import build_model
+from dinotune.data.problems import counted
 from dinotune.data.records import Records
 from dinotune.data.splits import read_records
 from dinotune.device import Precision, resolve_device, resolve_precision
@@ -70,7 +71,8 @@ def prepare(experiment: config.Experiment, *, resume: bool = False, check: bool 
 
 def describe_records(records: Records) -> str:
     """Counts of a split, and what the reader left out or changed."""
-    counts = f"{len(records):,} pictures, {len(records.boxes):,} boxes, {len(records.labels)} classes"
+    numbers = {"picture": len(records), "box": len(records.boxes), "class": len(records.labels)}
+    counts = ", ".join(counted(number, noun) for noun, number in numbers.items())
     return "\n  ".join([f"data: {records.name}: {counts}", *records.notes])
 
 

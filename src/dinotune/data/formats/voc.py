@@ -4,6 +4,7 @@ Pixels are 1-based and inclusive there; here boxes are continuous, so (xmin - 1,
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -28,22 +29,55 @@ from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError
 
-LOOKED_FOR = "Annotations/*.xml with ImageSets/Main/SPLIT.txt"
+LOOKED_FOR = "Annotations/*.xml with ImageSets/Main/SPLIT.txt, SPLIT/*.xml or *.xml beside the pictures"
 
 LINE = "line"
 """Attribute under which the parser leaves each element's line, for messages."""
 
+FIRST_FILES = 20
+"""So many XML files are looked into, to tell annotations from others."""
+
 
 def find_voc(root: Path) -> dict[str, SplitPlace]:
-    """Splits of a Pascal VOC folder by name (`train`, `val`, `test`); empty where nothing is found."""
-    if not (root / "Annotations").is_dir():
-        return {}
+    """Splits of a Pascal VOC folder by name (`train`, `val`, `test`); empty where nothing is found.
+
+    Labelling tools write no lists of splits: XML files in `SPLIT/` are one, beside their pictures; those in
+    `Annotations`, `annotations`, `labels` or the folder itself are all `train`.
+    """
+    annotations, pictures = root / "Annotations", (root / "JPEGImages",)
     found = {}
     for split, aliases in SPLIT_ALIASES.items():
         listings = [root / "ImageSets" / "Main" / f"{alias}.txt" for alias in aliases]
-        if existing := [path for path in listings if path.is_file()]:
-            found[split] = SplitPlace(root / "Annotations", (root / "JPEGImages",), existing[0])
-    return found
+        if annotations.is_dir() and (existing := [path for path in listings if path.is_file()]):
+            found[split] = SplitPlace(annotations, pictures, existing[0])
+    return found or _beside_pictures(root) or _without_splits(root)
+
+
+def _beside_pictures(root: Path) -> dict[str, SplitPlace]:
+    """`SPLIT/*.xml`, as Roboflow writes them."""
+    folders = {split: [root / alias for alias in aliases] for split, aliases in SPLIT_ALIASES.items()}
+    holding = {split: next(filter(_holds_annotations, paths), None) for split, paths in folders.items()}
+    return {split: SplitPlace(folder, (folder,)) for split, folder in holding.items() if folder is not None}
+
+
+def _without_splits(root: Path) -> dict[str, SplitPlace]:
+    """One folder of XML files; their pictures lie beside it or in it."""
+    folders = (root / "Annotations", root / "annotations", root / "labels", root)
+    folder = next(filter(_holds_annotations, folders), None)
+    if folder is None:
+        return {}
+    return {"train": SplitPlace(folder, (root / "JPEGImages", root / "images", folder, root))}
+
+
+def _holds_annotations(folder: Path) -> bool:
+    """Whether there is an XML file that says `<annotation>`, as Pascal VOC's do."""
+    files = folder.glob("*.xml") if folder.is_dir() else ()
+    return any(_begins_as_annotation(file) for file in islice(files, FIRST_FILES))
+
+
+def _begins_as_annotation(file: Path) -> bool:
+    with file.open("rb") as content:
+        return b"<annotation" in content.read(1000)
 
 
 def read_voc(place: SplitPlace, name: str, labels: LabelSet | None, findings: Findings) -> Records:
