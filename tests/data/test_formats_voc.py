@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dinotune import config
-from dinotune.data.formats import detect_format, voc
+from dinotune.data.formats import detect_format, voc, voc_layout
 from dinotune.data.problems import Findings
 from dinotune.data.records import LabelSet
 from dinotune.data.splits import read_records
@@ -35,6 +35,41 @@ def test_pixels_are_one_based_and_inclusive(tmp_path: Path) -> None:
     assert records[0].boxes.tolist() == [[0, 0, 60, 40], [10, 5, 30, 15]]
     assert records[0].crowd.tolist() == [False, True], "difficult objects are ignore regions"
     assert records[0].areas.tolist() == [2400, 200]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "pictures", "splits"),
+    [
+        ("Annotations", "JPEGImages", ["train"]),
+        ("annotations", "images", ["train"]),
+        ("Annotations", ".", ["train"]),
+        ("labels", "images", ["train"]),
+        (".", ".", ["train"]),
+        (".", "images", ["train"]),
+        ("train", "train", ["train"]),
+        ("valid", "valid", ["val"]),
+    ],
+)
+def test_folders_without_lists_of_splits_are_found(
+    tmp_path: Path, annotations: str, pictures: str, splits: list[str]
+) -> None:
+    usual, root = tmp_path / "usual", tmp_path / "loose"
+    write_voc_set(usual, {"b": [("dog", (1, 1, 60, 40))], "a": []}, {"train": ["b", "a"]})
+    (root / annotations).mkdir(parents=True, exist_ok=True)
+    (root / pictures).mkdir(exist_ok=True)
+    for stem in ("a", "b"):
+        (usual / f"Annotations/{stem}.xml").rename(root / annotations / f"{stem}.xml")
+        (usual / f"JPEGImages/{stem}.jpg").rename(root / pictures / f"{stem}.jpg")
+    assert detect_format(root) == "voc"
+    assert list(voc_layout.find_voc(root)) == splits
+    records = read_records(config.Data(root=root, format="voc", validation_share=0.5), splits[0], seed=0)
+    assert {Path(path).parent for path in records.paths} == {root / pictures}
+    assert records.labels.names == ("dog",)
+
+
+def test_xml_files_of_other_programs_are_no_annotations(tmp_path: Path) -> None:
+    (tmp_path / "project.xml").write_text("<?xml version='1.0'?><project/>")
+    assert voc_layout.find_voc(tmp_path) == {}
 
 
 def test_slips_are_left_out_and_overhang_clipped(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dinotune.data import formats
 from dinotune.data.formats.base import SPLITS, SplitPlace
 from dinotune.data.formats.coco import coco_image_folders
 from dinotune.data.formats.torchvision_json import torchvision_image_folders
+from dinotune.data.formats.voc_layout import voc_image_folders
 from dinotune.data.formats.yolo_layout import yolo_place
 from dinotune.data.problems import Findings
 from dinotune.data.records import LabelSet, Records
@@ -121,7 +122,7 @@ def _usual_folders(annotations: Path, root: Path | None, split: str, kind: str) 
         return coco_image_folders(annotations, root, split)
     if kind == "torchvision_json":
         return torchvision_image_folders(annotations, root, split)
-    return ((root or annotations.parent) / "JPEGImages", annotations)
+    return voc_image_folders(annotations, root or annotations.parent)
 
 
 def _hold_out(records: Records, split: str, share: float, seed: int) -> Records:

@@ -7,6 +7,7 @@ from dinotune.data.formats import (
     coco,
     torchvision_json,
     voc,
+    voc_layout,
     write_coco,
     write_torchvision_json,
     write_voc,
@@ -26,7 +27,7 @@ Writer = Callable[[Splits, Path, Pictures], tuple[str, ...]]
 
 FINDERS: dict[str, Finder] = {
     "coco": coco.find_coco,
-    "voc": voc.find_voc,
+    "voc": voc_layout.find_voc,
     "yolo": yolo_layout.find_yolo,
     "torchvision_json": torchvision_json.find_torchvision_json,
 }
@@ -107,7 +108,7 @@ def find_splits(root: Path, kind: str) -> dict[str, SplitPlace]:
 def _nothing_found(root: Path) -> str:
     looked_for: Mapping[str, str] = {
         "COCO": coco.LOOKED_FOR,
-        "Pascal VOC": voc.LOOKED_FOR,
+        "Pascal VOC": voc_layout.LOOKED_FOR,
         "YOLO": yolo_layout.LOOKED_FOR,
         "TorchVision JSON": torchvision_json.LOOKED_FOR,
     }

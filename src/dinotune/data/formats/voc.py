@@ -4,7 +4,6 @@ Pixels are 1-based and inclusive there; here boxes are continuous, so (xmin - 1,
 """
 
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -16,7 +15,6 @@ from PIL import Image
 
 from dinotune.data.formats.base import (
     LARGEST,
-    SPLIT_ALIASES,
     SplitPlace,
     clip_boxes,
     existing,
@@ -29,55 +27,8 @@ from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError
 
-LOOKED_FOR = "Annotations/*.xml with ImageSets/Main/SPLIT.txt, SPLIT/*.xml or *.xml beside the pictures"
-
 LINE = "line"
 """Attribute under which the parser leaves each element's line, for messages."""
-
-FIRST_FILES = 20
-"""So many XML files are looked into, to tell annotations from others."""
-
-
-def find_voc(root: Path) -> dict[str, SplitPlace]:
-    """Splits of a Pascal VOC folder by name (`train`, `val`, `test`); empty where nothing is found.
-
-    Labelling tools write no lists of splits: XML files in `SPLIT/` are one, beside their pictures; those in
-    `Annotations`, `annotations`, `labels` or the folder itself are all `train`.
-    """
-    annotations, pictures = root / "Annotations", (root / "JPEGImages",)
-    found = {}
-    for split, aliases in SPLIT_ALIASES.items():
-        listings = [root / "ImageSets" / "Main" / f"{alias}.txt" for alias in aliases]
-        if annotations.is_dir() and (existing := [path for path in listings if path.is_file()]):
-            found[split] = SplitPlace(annotations, pictures, existing[0])
-    return found or _beside_pictures(root) or _without_splits(root)
-
-
-def _beside_pictures(root: Path) -> dict[str, SplitPlace]:
-    """`SPLIT/*.xml`, as Roboflow writes them."""
-    folders = {split: [root / alias for alias in aliases] for split, aliases in SPLIT_ALIASES.items()}
-    holding = {split: next(filter(_holds_annotations, paths), None) for split, paths in folders.items()}
-    return {split: SplitPlace(folder, (folder,)) for split, folder in holding.items() if folder is not None}
-
-
-def _without_splits(root: Path) -> dict[str, SplitPlace]:
-    """One folder of XML files; their pictures lie beside it or in it."""
-    folders = (root / "Annotations", root / "annotations", root / "labels", root)
-    folder = next(filter(_holds_annotations, folders), None)
-    if folder is None:
-        return {}
-    return {"train": SplitPlace(folder, (root / "JPEGImages", root / "images", folder, root))}
-
-
-def _holds_annotations(folder: Path) -> bool:
-    """Whether there is an XML file that says `<annotation>`, as Pascal VOC's do."""
-    files = folder.glob("*.xml") if folder.is_dir() else ()
-    return any(_begins_as_annotation(file) for file in islice(files, FIRST_FILES))
-
-
-def _begins_as_annotation(file: Path) -> bool:
-    with file.open("rb") as content:
-        return b"<annotation" in content.read(1000)
 
 
 def read_voc(place: SplitPlace, name: str, labels: LabelSet | None, findings: Findings) -> Records:
@@ -166,15 +117,9 @@ def _picture_paths(
     trees: Mapping[Path, ElementTree.Element], place: SplitPlace, findings: Findings
 ) -> dict[Path, Path]:
     """The picture of each XML file that has one."""
-    folder = next((folder for folder in place.image_folders if folder.is_dir()), place.image_folders[0])
-    by_stem: dict[str, list[str]] = {}
-    # Exports often keep each XML file beside its picture.
-    suffixes = Image.registered_extensions()
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in suffixes:
-            by_stem.setdefault(path.stem, []).append(path.name)
     stems = [file.stem for file in trees]
-    require_any_picture(len(by_stem.keys() & set(stems)), stems, place.annotations, (folder,))
+    folder, by_stem = _choose_pictures(place, set(stems))
+    require_any_picture(len(by_stem.keys() & set(stems)), stems, place.annotations, place.image_folders)
     paths = {}
     for file, tree in trees.items():
         names = by_stem.get(file.stem, [])
@@ -187,6 +132,24 @@ def _picture_paths(
         else:
             findings.add(Kind.MISSING_PICTURE, file, f"no picture {file.stem}.* in {folder}")
     return paths
+
+
+def _choose_pictures(place: SplitPlace, stems: set[str]) -> tuple[Path, dict[str, list[str]]]:
+    """The first folder that holds any of the pictures (else the first one), and its file names by stem."""
+    listed = {folder: _names_by_stem(folder) for folder in place.image_folders}
+    holding = (folder for folder, names in listed.items() if not stems.isdisjoint(names))
+    folder = next(holding, place.image_folders[0])
+    return folder, listed[folder]
+
+
+def _names_by_stem(folder: Path) -> dict[str, list[str]]:
+    by_stem: dict[str, list[str]] = {}
+    # Exports often keep each XML file beside its picture.
+    suffixes = Image.registered_extensions()
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in suffixes:
+            by_stem.setdefault(path.stem, []).append(path.name)
+    return by_stem
 
 
 def _size_hw(tree: ElementTree.Element, path: Path, findings: Findings) -> tuple[int, int] | None:
