@@ -42,6 +42,15 @@ def test_images_come_back() -> None:
         records()[-1]
 
 
+def test_shown_classes_come_once_per_picture() -> None:
+    boxes = np.tile([0.0, 0, 2, 2], (4, 1))
+    crowd = np.array([False, False, True, False])
+    image = ImageRecord(Path("a"), 1, 9, 9, boxes, np.array([1, 1, 0, 1]), crowd, np.full(4, 4.0))
+    both = Records.from_images("two", LABELS, [records()[1], image])
+    assert [column.tolist() for column in both.shown_classes()] == [[1, 1], [0, 1]]
+    assert [column.tolist() for column in both.shown_classes(crowd=False)] == [[1], [1]]
+
+
 @pytest.mark.parametrize("chosen", [[2, 0], [1], [0, 1, 2], []])
 def test_select_keeps_order_and_boxes(chosen: list[int]) -> None:
     some = records().select(np.array(chosen, np.int64))

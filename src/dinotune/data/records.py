@@ -103,6 +103,13 @@ class Records:
             areas=self.areas[rows],
         )
 
+    def shown_classes(self, *, crowd: bool = True) -> tuple[Int64[np.ndarray, "pairs"], Int64[np.ndarray, "pairs"]]:
+        """Positions of pictures and the classes that they show, every pair once; without `crowd` by targets alone."""
+        images = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        pairs = images * len(self.labels) + self.box_labels
+        images, labels = np.divmod(np.unique(pairs if crowd else pairs[~self.crowd]), len(self.labels))
+        return images, labels
+
     def fingerprint(self) -> str:
         """Hash of classes, file names, ids, sizes and boxes; the folder they lie in does not count."""
         digest = hashlib.sha256(repr((self.labels, [Path(str(path)).name for path in self.paths])).encode())

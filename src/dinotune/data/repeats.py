@@ -14,11 +14,10 @@ def repeat_factors(records: Records, threshold: float) -> Float64[np.ndarray, "i
 
     f(c) is the share of pictures that show class c. Crowd regions are no targets and do not count.
     """
-    images = np.repeat(np.arange(len(records)), np.diff(records.offsets))[~records.crowd]
-    shows = np.zeros((len(records), len(records.labels)), np.bool_)
-    shows[images, records.box_labels[~records.crowd]] = True
-    share = np.maximum(shows.mean(0), 1 / len(records))  # classes that no picture shows repeat none
-    factors: Float64[np.ndarray, "images"] = np.where(shows, np.sqrt(threshold / share), 0).max(1, initial=1)
+    images, labels = records.shown_classes(crowd=False)
+    share = np.bincount(labels, minlength=len(records.labels)) / len(records)
+    factors = np.ones(len(records))
+    np.maximum.at(factors, images, np.sqrt(threshold / share[labels]))
     return factors
 
 

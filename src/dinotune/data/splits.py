@@ -140,14 +140,12 @@ def stratified_share(records: Records, share: float, generator: np.random.Genera
     Pictures are put in line by the rarest class they show (those without boxes last), shuffled within a class;
     then every 1/share-th is taken.
     """
-    images = np.repeat(np.arange(len(records)), np.diff(records.offsets))
-    shows = np.zeros((len(records), len(records.labels) + 1), np.bool_)
-    shows[images, records.box_labels] = True
-    shows[:, -1] = ~shows.any(1)
-    frequency = shows.sum(0)
-    frequency[-1] = len(records) + 1
-    rarest = np.where(shows, frequency, len(records) + 2).argmin(1)
-    order = shuffled_by_group(records.image_ids, frequency[rarest] * shows.shape[1] + rarest, generator)
+    images, labels = records.shown_classes()
+    classes = len(records.labels) + 1
+    frequency = np.bincount(labels, minlength=classes)
+    rarest = np.full(len(records), (len(records) + 1) * classes + classes - 1)
+    np.minimum.at(rarest, images, frequency[labels] * classes + labels)
+    order = shuffled_by_group(records.image_ids, rarest, generator)
     count = int(np.clip(round(len(records) * share), 1, len(records) - 1))
     # A random phase: without it, the first of a class with a single picture would never be held out.
     positions = ((np.arange(count) + generator.random()) * len(records) / count).astype(np.int64)
