@@ -1,5 +1,6 @@
 """Pascal VOC reader: pixel convention, ignore regions, labels, and what it refuses."""
 
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ from dinotune.data.problems import Findings
 from dinotune.data.records import LabelSet
 from dinotune.data.splits import read_records
 from dinotune.errors import DataError
-from tests.data.small_sets import voc_objects, write_picture, write_voc_set
+from tests.data.small_sets import voc_objects, write_coco_set, write_picture, write_voc_set
 
 
 def write_usual(root: Path) -> config.Data:
@@ -48,6 +49,8 @@ def test_pixels_are_one_based_and_inclusive(tmp_path: Path) -> None:
         (".", "images", ["train"]),
         ("train", "train", ["train"]),
         ("valid", "valid", ["val"]),
+        ("train/Annotations", "train/images", ["train"]),
+        ("annotations/train", "images/train", ["train"]),
     ],
 )
 def test_folders_without_lists_of_splits_are_found(
@@ -56,7 +59,7 @@ def test_folders_without_lists_of_splits_are_found(
     usual, root = tmp_path / "usual", tmp_path / "loose"
     write_voc_set(usual, {"b": [("dog", (1, 1, 60, 40))], "a": []}, {"train": ["b", "a"]})
     (root / annotations).mkdir(parents=True, exist_ok=True)
-    (root / pictures).mkdir(exist_ok=True)
+    (root / pictures).mkdir(parents=True, exist_ok=True)
     for stem in ("a", "b"):
         (usual / f"Annotations/{stem}.xml").rename(root / annotations / f"{stem}.xml")
         (usual / f"JPEGImages/{stem}.jpg").rename(root / pictures / f"{stem}.jpg")
@@ -65,6 +68,26 @@ def test_folders_without_lists_of_splits_are_found(
     records = read_records(config.Data(root=root, format="voc", validation_share=0.5), splits[0], seed=0)
     assert {Path(path).parent for path in records.paths} == {root / pictures}
     assert records.labels.names == ("dog",)
+
+
+def test_splits_in_folders_share_their_classes(tmp_path: Path) -> None:
+    for split, name in (("train", "dog"), ("valid", "ant")):
+        write_voc_set(tmp_path / split, {f"{split}0": [(name, (1, 1, 60, 40))]}, {"train": [f"{split}0"]})
+        shutil.rmtree(tmp_path / split / "ImageSets")
+        (tmp_path / split / "Annotations/._hidden.xml").write_bytes(b"\x00\x05")
+    data = config.Data(root=tmp_path)
+    train = read_records(data, "train", seed=0)
+    assert train.labels.names == ("ant", "dog")
+    val = read_records(data, "val", seed=0, labels=train.labels)
+    assert (len(val), val.box_labels.tolist()) == (1, [0])
+
+
+def test_leftover_xml_files_do_not_hide_another_format(tmp_path: Path) -> None:
+    root = write_coco_set(tmp_path).parent.parent
+    assert detect_format(root) == "coco"
+    (root / "annotations/seven.xml").write_text("<annotation><object><name>dog</name></object></annotation>")
+    assert list(voc_layout.find_voc(root)) == ["train"]
+    assert detect_format(root) == "coco"
 
 
 def test_xml_files_of_other_programs_are_no_annotations(tmp_path: Path) -> None:

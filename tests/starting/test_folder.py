@@ -47,7 +47,7 @@ def test_two_formats_take_the_first_and_say_so(shapes: Path, tmp_path: Path) -> 
     ("files", "expected"),
     [
         (["notes.txt"], r"no annotations found\. Looked for COCO .*Pascal VOC .*YOLO .*the folder holds notes\.txt"),
-        (["notes.txt", "deep/a.png", "b.jpg"], "2 pictures lie there, but no labels .*dinotune predict runs/latest"),
+        (["notes.txt", "deep/a.png", "b.jpg"], "Found 2 pictures, but no labels .*dinotune predict runs/latest"),
         (None, "no such folder"),
     ],
 )

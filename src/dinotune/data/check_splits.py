@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
-from PIL import Image
 
 from dinotune import config
 from dinotune.data.buckets import network_size
-from dinotune.data.formats.base import SplitPlace
+from dinotune.data.formats.base import SplitPlace, is_picture_name
+from dinotune.data.formats.voc_layout import xml_files
 from dinotune.data.problems import Kind, Problem, some
 from dinotune.data.records import Records
 
@@ -82,10 +82,9 @@ def network_sides(records: Records, data: config.Data, multiple: int) -> Float64
 def orphans(records: Mapping[str, Records], places: Mapping[str, SplitPlace]) -> Iterator[Problem]:
     """Pictures beside used ones that no annotation names, and XML files that no listing names."""
     used = {Path(path) for read in records.values() for path in read.paths.tolist()}
-    suffixes = Image.registered_extensions()
     for folder in sorted({path.parent for path in used}):
         for path in sorted(folder.iterdir()):
-            if path not in used and path.suffix.lower() in suffixes and not path.name.startswith("."):
+            if path not in used and is_picture_name(path):
                 yield Problem(Kind.ORPHAN_PICTURE, path, "no usable annotation names it")
     listings = [place.listing for place in places.values() if place.listing is not None]
     listed = {
@@ -94,6 +93,6 @@ def orphans(records: Mapping[str, Records], places: Mapping[str, SplitPlace]) ->
         for line in listing.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     }
     for folder in sorted({place.annotations for place in places.values() if place.listing is not None}):
-        for file in sorted(folder.glob("*.xml")):
+        for file in xml_files(folder):
             if file.stem not in listed:
                 yield Problem(Kind.ORPHAN_ANNOTATION, file, "no listing in ImageSets/Main names it")

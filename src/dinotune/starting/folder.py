@@ -3,12 +3,14 @@
 A zip extracted one level too deep is looked into; pictures without labels are told from a folder of anything else.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dinotune.data import formats
 from dinotune.data.formats.base import pictures_below
+from dinotune.data.problems import counted
 from dinotune.errors import DataError
 
 DEEPEST = 2
@@ -16,6 +18,9 @@ DEEPEST = 2
 
 MOST_FOLDERS = 200
 """So many folders are looked into at the most: a home folder must not take minutes."""
+
+MOST_FILES = 200_000
+"""The same for files, to see whether there are pictures at all."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +75,21 @@ def _below(folder: Path) -> list[Found]:
 
 
 def _folders(folder: Path) -> Iterable[Path]:
-    return (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    return (
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith((".", "__")) and os.access(path, os.R_OK)
+    )
 
 
 def _nothing_found(folder: Path) -> str:
     """What was looked for; and, where pictures lie there, that labels are what is missing."""
     looked_for = _looked_for(folder)
-    pictures = len(pictures_below(folder)) if folder.is_dir() else 0
+    pictures = len(pictures_below(folder, MOST_FILES)) if folder.is_dir() else 0
     if not pictures:
         return looked_for
     return (
-        f"{looked_for}\n{pictures:,} pictures lie there, but no labels that can be read. Draw boxes with a labelling "
+        f"{looked_for}\nFound {counted(pictures, 'picture')}, but no labels that can be read. Draw boxes with a labelling "
         "tool and export them in one of these formats; a trained model needs none: "
         f"dinotune predict runs/latest {folder}"
     )

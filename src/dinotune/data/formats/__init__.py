@@ -55,7 +55,8 @@ ORIGINALS = ("coco", "voc")
 def detect_format(root: Path) -> str:
     """The format of a data set's folder, by the files in it.
 
-    Of several, COCO or Pascal VOC wins if it has all splits that the others have. DataError where no format is found,
+    Of several, COCO or Pascal VOC wins if it has all splits that the others have; XML files without lists of splits
+    count only where there is nothing else. DataError where no format is found,
     and where none of several wins.
     """
     if not root.is_dir():
@@ -64,6 +65,8 @@ def detect_format(root: Path) -> str:
     found = {kind: places for kind, find in FINDERS.items() if (places := find(root))}
     if not found:
         raise DataError(_nothing_found(root))
+    if len(found) > 1 and voc_layout.is_guessed(found.get("voc", {})):
+        found.pop("voc", None)
     if len(found) == 1:
         return next(iter(found))
     originals = [kind for kind in found if kind in ORIGINALS]

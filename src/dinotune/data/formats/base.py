@@ -40,7 +40,8 @@ class SplitPlace:
     listing: Path | None = None
     """Pascal VOC: the text file that names the split's pictures; none takes every XML file."""
     classes: Path | None = None
-    """YOLO: `data.yaml` or `classes.txt`; or the folder with all label files, where nothing names the classes."""
+    """YOLO: `data.yaml` or `classes.txt`; or the folder with all label files, where nothing names the classes. Pascal
+    VOC: the data set's folder where each split has its own folder of XML files."""
 
 
 def clip_boxes(
@@ -83,9 +84,9 @@ def describe_box(xyxy: Float64[np.ndarray, "4"]) -> str:
     return f"box from ({x1}, {y1}) to ({x2}, {y2})"
 
 
-def pictures_below(folder: Path) -> list[Path]:
-    """All pictures of a folder and those below it, sorted; hidden files (`._1.jpg` of macOS) are none."""
-    found = (path for path in folder.rglob("*") if is_picture_name(path))
+def pictures_below(folder: Path, most_files: int | None = None) -> list[Path]:
+    """All pictures of a folder and those below it, sorted, none from hidden folders; of `most_files` files at the most."""
+    found = (path for path in islice(folder.rglob("*"), most_files) if is_picture_name(path))
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 

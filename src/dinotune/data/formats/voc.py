@@ -11,18 +11,19 @@ from xml.parsers import expat
 
 import numpy as np
 from jaxtyping import Float64
-from PIL import Image
 
 from dinotune.data.formats.base import (
     LARGEST,
     SplitPlace,
     clip_boxes,
     existing,
+    is_picture_name,
     note_duplicates,
     require_any_picture,
     size_from_header,
 )
 from dinotune.data.formats.conventions import WrittenBoxes
+from dinotune.data.formats.voc_layout import find_voc, xml_files
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError
@@ -34,7 +35,7 @@ LINE = "line"
 def read_voc(place: SplitPlace, name: str, labels: LabelSet | None, findings: Findings) -> Records:
     """Records of one split, with ids 1..n in listed order; what is wrong goes into `findings`.
 
-    Classes are the sorted names of all XML files of the folder, or `labels`. The XML file's stem decides which
+    Classes are the sorted names of all XML files of the data set, or `labels`. The XML file's stem decides which
     picture it describes, since `filename` inside is often stale. Objects marked `difficult` become ignore regions
     (`crowd`), as VOC's own evaluation counts them neither way. A box whose corners coincide in x or y as written
     is taken for a slip, not for a line of one pixel: it is left out.
@@ -42,7 +43,7 @@ def read_voc(place: SplitPlace, name: str, labels: LabelSet | None, findings: Fi
     files = _files(place, findings)
     trees = {file: tree for file in files if (tree := _parse(file, findings)) is not None}
     if labels is None:
-        labels = _all_labels(place.annotations, trees, findings)
+        labels = _all_labels(place, trees, findings)
     paths = _picture_paths(trees, place, findings)
     index = {label: i for i, label in enumerate(labels.names)}
     images: list[ImageRecord] = []
@@ -57,23 +58,24 @@ def read_voc(place: SplitPlace, name: str, labels: LabelSet | None, findings: Fi
     return Records.from_images(name, labels, images)
 
 
-def _all_labels(folder: Path, read: Mapping[Path, ElementTree.Element], findings: Findings) -> LabelSet:
-    """Names of all XML files of the folder; those `read` already are not parsed again, the others not kept."""
+def _all_labels(place: SplitPlace, read: Mapping[Path, ElementTree.Element], findings: Findings) -> LabelSet:
+    """Names of all XML files of all splits; those `read` already are not parsed again, the others not kept."""
     seen = {problem.file for problem in findings.problems if problem.kind is Kind.BROKEN_XML}
     names = set()
-    for file in sorted(folder.glob("*.xml")):
+    folders = find_voc(place.classes) if place.classes is not None else {"": place}
+    for file in [file for of_split in folders.values() for file in xml_files(of_split.annotations)]:
         tree = read.get(file) if file in read or file in seen else _parse(file, findings)
         names |= set() if tree is None else {_text(element) for element in tree.findall("object/name")}
     names.discard("")
     if not names:
-        raise DataError(f"{folder}: no object in any XML file, so there are no classes")
+        raise DataError(f"{place.annotations}: no object in any XML file, so there are no classes")
     return LabelSet(tuple(sorted(names)), tuple(range(1, len(names) + 1)))
 
 
 def _files(place: SplitPlace, findings: Findings) -> list[Path]:
     """XML files of the split, in listed order."""
     if place.listing is None:
-        files = sorted(place.annotations.glob("*.xml"))
+        files = xml_files(place.annotations)
         if not files:
             raise DataError(f"{place.annotations}: no XML files")
         return files
@@ -106,7 +108,7 @@ def _parse(file: Path, findings: Findings) -> ElementTree.Element | None:
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(file.read_bytes(), True)
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two for unknown encodings
+    except (expat.ExpatError, LookupError, ValueError, OSError) as error:  # the second and third: unknown encodings
         line = error.lineno if isinstance(error, expat.ExpatError) else None
         findings.add(Kind.BROKEN_XML, file, f"not readable as XML: {error}", line=line)
         return None
@@ -145,9 +147,8 @@ def _choose_pictures(place: SplitPlace, stems: set[str]) -> tuple[Path, dict[str
 def _names_by_stem(folder: Path) -> dict[str, list[str]]:
     by_stem: dict[str, list[str]] = {}
     # Exports often keep each XML file beside its picture.
-    suffixes = Image.registered_extensions()
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in suffixes:
+        if is_picture_name(path):
             by_stem.setdefault(path.stem, []).append(path.name)
     return by_stem
 
