@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from dinotune import api, config
 from dinotune.backbones.load import build_backbone
 from dinotune.build import build_model
-from dinotune.checkpoints import Description, find_checkpoint, load_model, read_checkpoint, write_checkpoint
+from dinotune.checkpoints import Description, load_model, read_checkpoint, write_checkpoint
 from dinotune.data.records import LabelSet
 from dinotune.errors import DinotuneError, WeightsError
+from dinotune.files import find_checkpoint
 from tests.training.small_runs import changed, last_state
 
 SHORT = ("data.train.limit=4", "training.epochs=1", "training.checkpoint_every_steps=none")

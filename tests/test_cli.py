@@ -13,6 +13,7 @@ import pytest
 
 from dinotune import cli, config
 from dinotune.errors import DataError
+from tests.data.small_sets import write_coco_set
 
 
 class FakeApi(ModuleType):
@@ -54,15 +55,22 @@ def run_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_train_hands_over_the_checked_experiment(api: FakeApi, tmp_path: Path) -> None:
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    write_coco_set(tmp_path / "data")
+    return f"data={tmp_path / 'data'}"
+
+
+def test_train_hands_over_the_checked_experiment(api: FakeApi, data: str, tmp_path: Path) -> None:
     words = [
         "train",
         "coco_faster_rcnn",
         "overfit8",
         "backbone=tiny-dinov3",
         "seed=3",
+        data,
         "--out",
-        str(tmp_path),
+        str(tmp_path / "out"),
         "training.epochs=2",
         "--overwrite",
     ]
@@ -70,7 +78,7 @@ def test_train_hands_over_the_checked_experiment(api: FakeApi, tmp_path: Path) -
     ((name, (experiment,), keywords),) = api.calls
     assert name == "train"
     assert (experiment.seed, experiment.training.epochs, experiment.data.train.limit) == (3, 2, 8)
-    assert keywords["out"] == tmp_path
+    assert keywords["out"] == tmp_path / "out"
     assert keywords["overwrite"] is True
     assert keywords["notes"] == ("training.schedule: steps -> cosine, which drops epochs, factor",)
 
@@ -119,6 +127,16 @@ def test_every_setting_of_the_prediction_is_an_option(api: FakeApi, run_folder: 
         (["train", "--resume", "RUN", "other"], 2, "other: a run goes on with its own experiment"),
         (["train", "--resume", "RUN", "--out", "x"], 2, "leave out --out"),
         (["train", "--resume", "RUN", "sed=3"], 2, 'sed: unknown key; did you mean "seed"?'),
+        (["train", "--resume", "RUN", "seed=3"], 2, "seed cannot change in a run"),
+        (["train", "--resume", "nowhere"], 2, "nowhere: no run folder (no experiment.yaml)"),
+        (["train", "faster_rcnn", "backbone=facebook/dinov2-small"], 1, "data.root is not set; name a data set's"),
+        (["train", "faster_rcnn", "backbone=tiny-dinov3", "DATA", "--out", "RUN"], 2, "RUN is not empty; go on with"),
+        (["evaluate", "RUN", "head.slots=3"], 2, "head.slots cannot change in a trained model; only data."),
+        (["evaluate", "nowhere"], 1, "nowhere: neither a checkpoint file nor a run folder"),
+        (["evaluate", "RUN", "--out", "RUN/experiment.yaml"], 2, "experiment.yaml is a file; name a folder"),
+        (["predict", ".", "RUN"], 1, ".: neither a checkpoint file nor a run folder"),
+        (["predict", "RUN", "RUN", "--out", "RUN/experiment.yaml"], 2, "experiment.yaml is a file; name a folder"),
+        (["predict", "RUN", "RUN", "--device", "gpu"], 2, "'gpu' is not one of 'auto',"),
         (["evaluate", "RUN", "evaluation.spilt=val"], 2, 'did you mean "split"?'),
         (["evaluate", "RUN/checkpoints/best_AP.safetensors", "--split", "tset"], 2, 'did you mean "test"?'),
         (["evaluate", "RUN", "val"], 2, "val: no setting; write key=value"),
@@ -134,11 +152,17 @@ def test_every_setting_of_the_prediction_is_an_option(api: FakeApi, run_folder: 
     ],
 )
 def test_mistakes_are_said_before_any_work(
-    api: FakeApi, run_folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], status: int, expected: str
+    api: FakeApi,
+    run_folder: Path,
+    data: str,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    status: int,
+    expected: str,
 ) -> None:
-    assert cli.run([word.replace("RUN", str(run_folder)) for word in words]) == status
+    assert cli.run([word.replace("RUN", str(run_folder)).replace("DATA", data) for word in words]) == status
     printed = capsys.readouterr()
-    assert expected in printed.err
+    assert expected.replace("RUN", str(run_folder)) in printed.err
     assert "Traceback" not in printed.err
     assert api.calls == []
 
@@ -153,10 +177,16 @@ def test_mistakes_are_said_before_any_work(
     ],
 )
 def test_errors_end_in_their_status(
-    api: FakeApi, capsys: pytest.CaptureFixture[str], error: BaseException, status: int, expected: str, traceback: bool
+    api: FakeApi,
+    data: str,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    expected: str,
+    traceback: bool,
 ) -> None:
     api.error = error
-    assert cli.run(["train", "coco_faster_rcnn", "backbone=tiny-dinov3"]) == status
+    assert cli.run(["train", "coco_faster_rcnn", "backbone=tiny-dinov3", data]) == status
     printed = capsys.readouterr().err
     assert printed.endswith(expected + "\n" if traceback else expected)
     assert ("Traceback" in printed) is traceback
@@ -195,7 +225,16 @@ def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "training" in json.loads(capsys.readouterr().out)["properties"]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "coco_faster_rcnn", "training.epoch=3"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["train", "coco_faster_rcnn", "training.epoch=3"],
+        ["train", "--resume", "tests", "seed=3"],
+        ["evaluate", "tests", "--out", "pyproject.toml"],
+        ["predict", "tests", "tests"],
+    ],
+)
 def test_answers_at_once_and_without_torch(words: list[str]) -> None:
     script = (
         "import sys; from dinotune import cli; status = cli.run(sys.argv[1:]);"
@@ -205,16 +244,16 @@ def test_answers_at_once_and_without_torch(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert done.returncode == (0 if words == ["--help"] else 2)
+    assert (done.returncode == 0) is (words == ["--help"])
     assert done.stdout.endswith("heavy: []\n")
     assert took < 1.5, "seconds of processor time, which other work on the machine hardly changes"
 
 
-def test_weights_out_of_reach_are_said_before_torch_is_loaded() -> None:
+def test_weights_out_of_reach_are_said_before_torch_is_loaded(data: str) -> None:
     script = (
         "import sys; from dinotune import cli; s = cli.run(sys.argv[1:]); print('torch' in sys.modules); sys.exit(s)"
     )
-    words = ["train", "faster_rcnn", "backbone=facebook/dinov3-vits16-pretrain-lvd1689m"]
+    words = ["train", "faster_rcnn", "backbone=facebook/dinov3-vits16-pretrain-lvd1689m", data]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", script, *words], capture_output=True, text=True, check=False, env=environment

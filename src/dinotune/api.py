@@ -8,51 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from dinotune import config
-from dinotune.checkpoints import find_checkpoint, load_model
-from dinotune.config.loading import load_experiment
+from dinotune.checkpoints import load_model
 from dinotune.data.loader import evaluation_loader
 from dinotune.data.records import Records
 from dinotune.data.splits import read_records
 from dinotune.data.subsets import write_subset
 from dinotune.device import memory_explained, resolve_device, resolve_precision
-from dinotune.errors import SettingsError
 from dinotune.evaluation import Evaluation, evaluate_model, evaluation_folder, explain
-from dinotune.files import check_folder
+from dinotune.files import check_folder, find_checkpoint
 from dinotune.prediction import draw_pictures, predict_files
 from dinotune.predictor import Predictor, load_predictor
 from dinotune.starting.suggestion import load_start
+from dinotune.training.changes import measured, resumed
 from dinotune.training.preparation import describe_records, prepare
 from dinotune.training.progress import Progress
 from dinotune.training.run_folder import create_run_folder, with_absolute_paths
 
 __all__ = ["Run", "evaluate", "load", "predict_files", "resume", "train"]
-
-CHANGEABLE_ON_RESUME = (
-    "device",
-    "name",
-    "backbone.id",
-    "data.root",
-    "data.train.images",
-    "data.train.annotations",
-    "data.train.subset",
-    "data.workers",
-    "data.max_skipped",
-    "training.epochs",
-    "training.validate_every",
-    "training.early_stopping",
-    "training.early_stopping.patience",
-    "training.early_stopping.metric",
-    "training.early_stopping.min_improvement",
-    "training.must_reach",
-    "training.must_reach.metric",
-    "training.must_reach.value",
-    "training.checkpoint_every",
-    "training.checkpoint_every_steps",
-    "training.log_every",
-    "training.max_skipped_steps",
-)
-
-CHANGEABLE_ON_EVALUATION = ("data.", "evaluation.", "device", "training.precision")
 
 
 @dataclass(frozen=True)
@@ -104,35 +76,13 @@ def resume(run: Path | str, overrides: Sequence[str] = ()) -> Run:
         SettingsError: an override changes what must stay as it was.
     """
     run = Path(run)
-    stored = run / "experiment.yaml"
-    if not stored.is_file():
-        raise SettingsError(f"{run}: no run folder (no experiment.yaml); name the folder of a run")
-    before = load_experiment(stored, environ={}).experiment
-    loaded = load_experiment(stored, overrides=overrides)
-    after = with_absolute_paths(loaded.experiment)
-    changed = [key for key in _differences(before.model_dump(), after.model_dump()) if key not in CHANGEABLE_ON_RESUME]
-    if changed:
-        raise SettingsError(
-            f"--resume: {', '.join(changed)} cannot change in a run; start a new one, or change only "
-            f"{', '.join(CHANGEABLE_ON_RESUME)}"
-        )
+    loaded = resumed(run, overrides)
     from dinotune.training.trainer import train_run
 
     for note in loaded.notes:
         Progress(run / "train.log").say(note)
-    train_run(prepare(after, resume=True), run, resume=True)
+    train_run(prepare(loaded.experiment, resume=True), run, resume=True)
     return Run(run)
-
-
-def _differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for key in {**before, **after}:
-        old, new = before.get(key), after.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            found.append(f"{prefix}{key}")
-    return found
 
 
 def evaluate(
@@ -160,14 +110,7 @@ def evaluate(
     """
     path = find_checkpoint(Path(source))
     model, description = load_model(path)
-    experiment = load_experiment(description.experiment, overrides=overrides, environ={}).experiment
-    changed = _differences(description.experiment.model_dump(), experiment.model_dump())
-    fixed = [key for key in changed if not key.startswith(CHANGEABLE_ON_EVALUATION)]
-    if fixed:
-        raise SettingsError(
-            f"evaluate: {', '.join(fixed)} cannot change in a trained model; only "
-            f"{', '.join(CHANGEABLE_ON_EVALUATION)} can"
-        )
+    experiment = measured(description.experiment, overrides)
     split = split or experiment.evaluation.split
     records = read_records(experiment.data, split, seed=experiment.seed, labels=description.labels)
     run = path.parent.parent if path.parent.name == "checkpoints" else path.parent

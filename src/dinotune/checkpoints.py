@@ -160,17 +160,6 @@ def _damage_explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def find_checkpoint(source: Path) -> Path:
-    """The file to use of a run folder (best by AP, else by loss, else last), or the file itself."""
-    if source.is_file():
-        return source
-    folder = source / "checkpoints"
-    for name in ("best_AP.safetensors", "best_loss.safetensors", "last.ckpt"):
-        if (folder / name).is_file():
-            return folder / name
-    raise DinotuneError(f"{source}: neither a checkpoint file nor a run folder with checkpoints/")
-
-
 def load_model(path: Path) -> tuple[Model, Description]:
     """Build the model a checkpoint describes and put its weights in, on the CPU and in eval mode.
 

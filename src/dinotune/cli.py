@@ -17,15 +17,25 @@ import dinotune
 from dinotune.config.loading import Loaded, load_experiment
 from dinotune.config.prediction import Prediction
 from dinotune.errors import DinotuneError, SettingsError
+from dinotune.files import check_folder, find_checkpoint
 from dinotune.options import options_of
 
 REPORT_TO = "This is a mistake in dinotune. Please report it with the lines above and the version: dinotune --version"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Settings to change.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder to write; none takes a new one below runs/.")]
 Source = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="Run folder or model file.")]
+
+
+class Device(StrEnum):
+    """What `--device` takes."""
+
+    AUTO = "auto"
+    CUDA = "cuda"
+    MPS = "mps"
+    CPU = "cpu"
 
 
 class Listing(StrEnum):
@@ -122,7 +132,10 @@ def train(
     """Train a model and write everything about it into a run folder."""
     names, overrides = _split(words)
     if resume is not None:
-        _check_resume(resume, names, overrides, overwrite=overwrite, out=out)
+        _check_resume(resume, names, overwrite=overwrite, out=out)
+        from dinotune.training.changes import resumed
+
+        resumed(resume, overrides)
         from dinotune import api
 
         api.resume(resume, overrides)
@@ -131,10 +144,16 @@ def train(
         raise SettingsError(
             "train: name an experiment, e.g. dinotune train faster_rcnn data=FOLDER; recipes: dinotune list recipes"
         )
+    from dinotune.data.splits import find_places
     from dinotune.starting.suggestion import load_start
 
     loaded = load_start(names[0], names[1:], overrides)
+    find_places(loaded.experiment.data)
     _find_weights(loaded)
+    if out is not None:
+        from dinotune.training.run_folder import check_free
+
+        check_free(loaded.experiment, out, overwrite=overwrite)
     from dinotune import api
 
     api.train(loaded.experiment, out=out, overwrite=overwrite, notes=loaded.notes)
@@ -167,12 +186,12 @@ def evaluate(
     source: Source,
     overrides: Overrides = None,
     split: Annotated[str | None, typer.Option(help="train, val or test; none takes the run's.")] = None,
-    out: Out = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; none takes one in the run's evaluations.")] = None,
     pictures: Annotated[int, typer.Option(min=0, help="Pictures to draw, truth beside prediction.")] = 0,
 ) -> None:
     """Measure a model on a data set."""
     words = _only_overrides(overrides)
-    _check_overrides(source, [*words, *([f"evaluation.split={split}"] if split else [])])
+    _check_evaluation(source, [*words, *([f"evaluation.split={split}"] if split else [])], out)
     from dinotune import api, listings
 
     listings.print_metrics(api.evaluate(source, overrides=words, split=split, out=out, pictures=pictures))
@@ -184,7 +203,7 @@ def predict(
     source: Source,
     pictures: Annotated[list[Path], typer.Argument(help="Pictures, folders of pictures, and videos.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("predictions"),
-    device: Annotated[str, typer.Option(help="Where to compute: auto, cuda, mps or cpu.")] = "auto",
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
     **options: Any,
 ) -> None:
     """Predict on pictures and videos: writes JSON, drawn copies, and labels to correct by hand."""
@@ -192,6 +211,8 @@ def predict(
     missing = [str(path) for path in (source, *pictures) if not path.exists()]
     if missing:
         raise DinotuneError(f"predict: there is no {', '.join(missing)}; paths are relative to {Path.cwd()}")
+    check_folder(out)
+    find_checkpoint(source)
     from dinotune import api
 
     print(f"Predictions: {api.predict_files(source, pictures, out=out, settings=settings, device=device)}")
@@ -272,20 +293,22 @@ def _only_overrides(words: Sequence[str] | None) -> list[str]:
     return overrides
 
 
-def _check_resume(
-    run: Path, names: Sequence[str], overrides: Sequence[str], *, overwrite: bool, out: Path | None
-) -> None:
+def _check_resume(run: Path, names: Sequence[str], *, overwrite: bool, out: Path | None) -> None:
     if names:
         raise SettingsError(
             f"{' '.join(names)}: a run goes on with its own experiment; give --resume {run} and key=value only"
         )
     if overwrite or out is not None:
         raise SettingsError(f"--resume goes on in {run}: leave out --out and --overwrite")
-    _check_overrides(run, overrides)
 
 
-def _check_overrides(source: Path, overrides: Sequence[str]) -> Loaded | None:
-    """Check settings against the experiment of a run, where it lies beside the model."""
+def _check_evaluation(source: Path, overrides: Sequence[str], out: Path | None) -> None:
+    """What can be known without the model: the file, the folder, and settings where the run's lie beside it."""
+    from dinotune.training.changes import measured
+
+    find_checkpoint(source)
+    check_folder(out or Path())
     folders = [source, *list(source.absolute().parents)[:2]]
     page = next((folder / "experiment.yaml" for folder in folders if (folder / "experiment.yaml").is_file()), None)
-    return load_experiment(page, (), overrides) if page and overrides else None
+    if page is not None:
+        measured(page, overrides)

@@ -1,4 +1,4 @@
-"""Atomic writes: a file is either the old one or the whole new one, never half of it."""
+"""Atomic writes: a file is either the old one or the whole new one, never half of it; and what a path means."""
 
 import json
 import os
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dinotune.errors import SettingsError
+from dinotune.errors import DinotuneError, SettingsError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -28,6 +28,17 @@ def check_folder(folder: Path) -> None:
     blocking = [path for path in (folder, *folder.absolute().parents) if path.exists() and not path.is_dir()]
     if blocking:
         raise SettingsError(f"out: {blocking[0]} is a file; name a folder")
+
+
+def find_checkpoint(source: Path) -> Path:
+    """The file to use of a run folder (best by AP, else by loss, else last), or the file itself."""
+    if source.is_file():
+        return source
+    folder = source / "checkpoints"
+    for name in ("best_AP.safetensors", "best_loss.safetensors", "last.ckpt"):
+        if (folder / name).is_file():
+            return folder / name
+    raise DinotuneError(f"{source}: neither a checkpoint file nor a run folder with checkpoints/")
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -13,13 +13,14 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from dinotune import config
-from dinotune.checkpoints import Description, find_checkpoint, load_model
+from dinotune.checkpoints import Description, load_model
 from dinotune.data.any_picture import Picture, Pictures, to_pil
 from dinotune.data.batches import Batch
 from dinotune.data.buckets import network_size
 from dinotune.data.records import LabelSet
 from dinotune.data.streams import THREADS, ahead, batches_of_one_shape
 from dinotune.device import autocast, memory_explained, resolve_device, resolve_precision
+from dinotune.files import find_checkpoint
 from dinotune.model import Model
 from dinotune.tasks.detected_boxes import DetectedBoxes
 from dinotune.tasks.detection import above_thresholds, in_picture_pixels, to_supervision, used_thresholds

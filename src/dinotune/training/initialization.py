@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dinotune.checkpoints import Description, find_checkpoint, read_checkpoint, trained_state
+from dinotune.checkpoints import Description, read_checkpoint, trained_state
 from dinotune.data.records import LabelSet
 from dinotune.errors import DinotuneError, SettingsError
+from dinotune.files import find_checkpoint
 from dinotune.heads.base import ClassRows
 from dinotune.model import Model
 

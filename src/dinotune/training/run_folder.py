@@ -1,4 +1,7 @@
-"""The run folder: made new, never written over in silence, described by experiment.yaml and environment.json."""
+"""The run folder: made new, never written over in silence, described by experiment.yaml and environment.json.
+
+Loads no torch, so that a folder that is not free is refused at once.
+"""
 
 import json
 import platform
@@ -7,13 +10,15 @@ import sys
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from dinotune import config
 from dinotune.config.loading import dump_experiment
 from dinotune.errors import SettingsError
 from dinotune.files import write_json, write_text
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("dinotune", "torch", "torchvision", "timm", "lightning", "faster-coco-eval", "numpy", "pillow")
 
@@ -24,13 +29,18 @@ def create_run_folder(experiment: config.Experiment, out: Path | None, *, overwr
         folder = _new_folder(Path("runs") / f"{experiment.name}-{datetime.now():%Y%m%d-%H%M%S}")
         _point_latest(folder)
     else:
+        check_free(experiment, out, overwrite=overwrite)
         folder = out.resolve() if out.is_symlink() else out
-        _empty(folder, experiment, overwrite=overwrite)
+        if folder.is_dir() and any(folder.iterdir()):
+            shutil.rmtree(folder)
+        _make(folder)
     write_text(folder / "experiment.yaml", dump_experiment(experiment))
     return folder
 
 
-def _empty(folder: Path, experiment: config.Experiment, *, overwrite: bool) -> None:
+def check_free(experiment: config.Experiment, out: Path, *, overwrite: bool = False) -> None:
+    """SettingsError where no run can be written into `out`: a file, or a folder that must be left alone."""
+    folder = out.resolve() if out.is_symlink() else out
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"out: {folder} is a file; name a folder")
     if folder.is_dir() and any(folder.iterdir()):
@@ -40,8 +50,6 @@ def _empty(folder: Path, experiment: config.Experiment, *, overwrite: bool) -> N
                 "or name another folder"
             )
         _check_replaceable(folder, experiment)
-        shutil.rmtree(folder)
-    _make(folder)
 
 
 def _check_replaceable(folder: Path, experiment: config.Experiment) -> None:
@@ -112,8 +120,10 @@ def _point_latest(folder: Path) -> None:
         new.replace(link)
 
 
-def write_environment(folder: Path, device: torch.device, precision: str) -> None:
+def write_environment(folder: Path, device: "torch.device", precision: str) -> None:
     """Record with what software and hardware the run was made; a resumed run adds an entry."""
+    import torch
+
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     environment = {
         "command": sys.argv,
