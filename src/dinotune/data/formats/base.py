@@ -87,7 +87,9 @@ def describe_box(xyxy: Float64[np.ndarray, "4"]) -> str:
 def pictures_below(folder: Path, most_files: int | None = None) -> list[Path]:
     """All pictures of a folder and those below it, sorted, none from hidden folders; of `most_files` files at the most."""
     found = (path for path in islice(folder.rglob("*"), most_files) if is_picture_name(path))
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    above = len(folder.parts)
+    shown = (path for path in found if not any(part.startswith(".") for part in path.parts[above:]))
+    return sorted(shown, key=lambda path: path.parts)
 
 
 def is_picture_name(path: Path) -> bool:

@@ -3,6 +3,7 @@
 https://docs.ultralytics.com/datasets/detect/ and https://docs.ultralytics.com/datasets/segment/.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -132,7 +133,7 @@ def _shape(written: str, line: int, keypoint_columns: int) -> Shape | tuple[Kind
 
 
 def _wrong_shares(values: Sequence[float]) -> tuple[Kind, str] | None:
-    if not np.isfinite(values).all():
+    if not all(map(math.isfinite, values)):
         return Kind.MALFORMED_BOX, "not all of it is finite numbers"
     if max(map(abs, values)) > PIXELS_FROM:
         return Kind.PIXEL_LABEL, "looks like pixels; divide x and w by the picture's width, y and h by its height"
