@@ -6,12 +6,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from dinotune import api, cli
+from dinotune.backbones.hub import refusal as REFUSAL  # other tests replace it
 from dinotune.config.loading import load_experiment
+from dinotune.starting import suggestion
 from dinotune.starting.suggestion import suggest
 
 GATED = "facebook/dinov3-vits16-pretrain-lvd1689m"
@@ -132,3 +135,14 @@ def test_train_from_python_takes_a_folder(shapes: Path, monkeypatch: pytest.Monk
         monkeypatch.setenv(f"DINOTUNE__{key}", value)
     run = api.train(shapes, out="run")
     assert (run.folder / "metrics.json").is_file()
+
+
+def test_a_hub_that_never_answers_delays_the_page_little(
+    shapes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert suggestion.HUB_PATIENCE <= 3
+    monkeypatch.setattr("dinotune.backbones.hub.refusal", REFUSAL)
+    monkeypatch.setattr(suggestion, "HUB_PATIENCE", 0.2)
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *_, **__: time.sleep(3))
+    assert cli.run(["new", str(shapes), "--backbone", "owner/unheard-of", "--out", "page.yaml"]) == 0
+    assert "the hub gave no answer within 0.2 s" in capsys.readouterr().out

@@ -146,6 +146,7 @@ def test_small_objects_fit_the_advised_size(tmp_path: Path) -> None:
     data.write()
     (said,) = [p for p in problems_of(tmp_path) if p.kind is Kind.SMALL_OBJECTS]
     assert "20 of 28 objects (71.4%) are smaller than a patch of 16 x 16 at data.size=640" in said.message
+    assert said.message.endswith("; pictures have 40 px, beyond which little is gained")
     advised = int(said.message.split("; data.size=")[1].split()[0])
     sides = [((0.4 + 0.04 * number) * 0.6) ** 0.5 * advised / 40 for number in range(20)]
     assert sum(side >= 16 for side in sides) >= 18

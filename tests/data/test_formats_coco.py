@@ -128,6 +128,7 @@ PICTURE = {"id": 7, "file_name": "seven.jpg", "height": 40, "width": 60}
         ({"annotations": [BOX | {"bbox": [1, 2, 3]}]}, r"annotation 55\): bbox \[1, 2, 3\]"),
         ({"annotations": [BOX | {"bbox": [1, 2, float("nan"), 3]}]}, r"annotation 55\): bbox"),
         ({"categories": [{"id": 90, "name": "mug"}, {"id": 18, "name": "mug"}]}, "occur twice"),
+        ({"images": [{"id": 7, "file_name": ""}]}, r"images\[0\]\): id 7, file_name '': needs an integer `id`"),
         ({"categories": []}, "no categories"),
         (
             {"images": [{"id": 7, "file_name": "seven.jpg"}] * 2},

@@ -74,7 +74,7 @@ def test_broken_entries_are_counted_once_and_the_rest_is_used(shapes: Path, tmp_
     file.write_text(json.dumps(content))
     suggestion = suggest(tmp_path / "shapes")
     assert suggestion.survey.broken == 1
-    assert "1 broken entries or files: dinotune check" in suggestion.describe()[-1]
+    assert "broken entries or files: 1; dinotune check" in suggestion.describe()[-1]
     assert suggestion.survey.counts["train"].pictures == 14
 
 

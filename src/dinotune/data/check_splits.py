@@ -61,10 +61,12 @@ def small_objects(records: Records, data: config.Data, patch: int, multiple: int
         return None
     factor = patch / np.quantile(small, 1 - SERVED)
     size = int(np.ceil(data.size * factor / multiple) * multiple)
+    own = int(np.median(records.sizes_hw.min(1)))
+    beyond = f"; pictures have {own} px, beyond which little is gained" if size > own else ""
     longer = "" if data.max_size is None else f" (and data.max_size in proportion: {round(data.max_size * factor)})"
     message = (
         f"{len(small):,} of {len(sides):,} objects ({len(small) / len(sides):.1%}) are smaller than a patch of {patch} x "
-        f"{patch} at data.size={data.size}; data.size={size} makes {SERVED:.0%} of them as large as one{longer}"
+        f"{patch} at data.size={data.size}; data.size={size} makes {SERVED:.0%} of them as large as one{longer}{beyond}"
     )
     return Problem(Kind.SMALL_OBJECTS, file, message)
 

@@ -176,7 +176,7 @@ def _describe(seen: Survey) -> Iterator[str]:
     yield from seen.notes
     if seen.broken:
         yield (
-            f"{seen.broken} broken entries or files: dinotune check {shlex.quote(str(found.root))} lists them; "
+            f"broken entries or files: {seen.broken}; dinotune check {shlex.quote(str(found.root))} lists them; "
             "training stops on them, unless data.on_error=skip"
         )
 
