@@ -6,6 +6,7 @@ import pytest
 
 from dinotune import config
 from dinotune.data.problems import FileError, Findings, Kind, Problem, counted
+from dinotune.data.records import LabelSet
 from dinotune.data.splits import apply_on_error, read_records
 from dinotune.errors import DataError
 from tests.data.broken_sets import CocoSet
@@ -53,22 +54,23 @@ def test_on_error(kinds: list[Kind], settings: dict[str, object], message: str |
     data = config.Data.model_validate({"root": "birds", **settings})
     findings = Findings([Problem(kind, Path("a.xml"), "wrong", line) for line, kind in enumerate(kinds)])
     if message is None:
-        apply_on_error(data, findings, "birds")
+        apply_on_error(data, findings)
         return
     with pytest.raises(DataError) as error:
-        apply_on_error(data, findings, "birds")
+        apply_on_error(data, findings)
     assert str(error.value).endswith(message)
 
 
-def test_the_error_lists_ten_and_counts_the_others() -> None:
+def test_the_error_lists_some_of_each_kind_and_counts_the_others() -> None:
     problems = [Problem(Kind.MISSING_BOX, Path("a.xml"), "no `bndbox`", line) for line in range(1, 13)]
     problems.append(Problem(Kind.UNKNOWN_CLASS, Path("b.xml"), "what?"))
     with pytest.raises(DataError) as error:
-        apply_on_error(config.Data(root=Path("birds")), Findings(problems), "birds: train")
-    first, *lines, more, _ = str(error.value).splitlines()
+        apply_on_error(config.Data(root=Path("birds")), Findings(problems), "train", LabelSet(("owl", "kite"), (1, 2)))
+    first, classes, *lines, more, _ = str(error.value).splitlines()
     assert first == "birds: train: 12 x object without a box, 1 x unknown class"
-    assert lines == [f"  a.xml:{line}: no `bndbox`" for line in range(1, 11)]
-    assert more == "  … and 3 more"
+    assert classes == "  classes of the model: owl, kite"
+    assert lines == [*(f"  a.xml:{line}: no `bndbox`" for line in range(1, 6)), "  b.xml: what?"]
+    assert more == "  … and 7 more"
 
 
 def test_skipping_reads_the_rest(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dinotune.data.formats.coco import coco_image_folders
 from dinotune.data.formats.torchvision_json import torchvision_image_folders
 from dinotune.data.formats.voc_layout import voc_image_folders
 from dinotune.data.formats.yolo_layout import yolo_place
-from dinotune.data.problems import Findings
+from dinotune.data.problems import Findings, Kind, Problem, some
 from dinotune.data.records import LabelSet, Records
 from dinotune.data.subsets import choose, shuffled_by_group
 from dinotune.errors import DataError
@@ -22,8 +22,8 @@ from dinotune.errors import DataError
 HOLD_OUT = 1
 """Key that keeps the draws of one seed apart from the subsets' (2)."""
 
-MOST_LISTED = 10
-"""Problems that an error names; the check lists all."""
+MOST_LISTED, MOST_OF_A_KIND = 15, 5
+"""Problems that an error names, and of one kind; the check lists all."""
 
 
 def read_records(data: config.Data, split: str, *, seed: int, labels: LabelSet | None = None) -> Records:
@@ -34,13 +34,13 @@ def read_records(data: config.Data, split: str, *, seed: int, labels: LabelSet |
     (`subsets`). With `labels`, classes are matched by name. DataError for splits that do not exist, and for problems as
     `on_error` and `max_skipped` have it.
     """
-    findings, where = Findings(), f"{data.root or 'data'}: {split}"
+    findings = Findings()
     try:
         records = read_split(data, split, seed=seed, labels=labels, findings=findings)
     except DataError:
-        apply_on_error(data, findings, where)  # what left too little to read comes first
+        apply_on_error(data, findings, split, labels)  # what left too little to read comes first
         raise
-    apply_on_error(data, findings, where)
+    apply_on_error(data, findings, split, labels)
     return replace(records, notes=(*findings.notes(), *records.notes))
 
 
@@ -62,21 +62,39 @@ def read_split(data: config.Data, split: str, *, seed: int, labels: LabelSet | N
     return choose(records, getattr(data, split), dataset=dataset, key=f"data.{split}", seed=seed)
 
 
-def apply_on_error(data: config.Data, findings: Findings, where: str) -> None:
-    """DataError for problems that `on_error: stop` ends on, or for more than `max_skipped` of them."""
+def apply_on_error(data: config.Data, findings: Findings, split: str = "", labels: LabelSet | None = None) -> None:
+    """DataError for problems that `on_error: stop` ends on, or for more than `max_skipped` of them.
+
+    `split` and the classes that were asked for are named, where there are any.
+    """
     stopping = findings.stopping
     if not stopping or (data.on_error == "skip" and len(stopping) <= data.max_skipped):
         return
     per_kind = Counter(problem.kind.value.name for problem in stopping)
+    where = ": ".join([str(data.root or "data"), *([split] if split else [])])
     lines = [f"{where}: {', '.join(f'{count} x {name}' for name, count in per_kind.items())}"]
-    lines += [f"  {problem}" for problem in stopping[:MOST_LISTED]]
-    lines += [f"  … and {len(stopping) - MOST_LISTED} more"] * (len(stopping) > MOST_LISTED)
+    if labels is not None and Kind.UNKNOWN_CLASS in findings.counts():
+        lines.append(f"  classes of the model: {some(labels.names, 20)}")
+    listed = _some_of_each(stopping)
+    lines += [f"  {problem}" for problem in listed]
+    lines += [f"  … and {len(stopping) - len(listed)} more"] * (len(stopping) > len(listed))
     remedy = (
         f"data.max_skipped={len(stopping)} allows so many"
         if data.on_error == "skip"
         else "data.on_error=skip goes on without them"
     )
     raise DataError("\n".join([*lines, f"`dinotune check {data.root or 'EXPERIMENT'}` lists all; {remedy}"]))
+
+
+def _some_of_each(problems: list[Problem]) -> list[Problem]:
+    """The first few problems of each kind, in their order."""
+    seen: Counter[Kind] = Counter()
+    listed = []
+    for problem in problems:
+        seen[problem.kind] += 1
+        if seen[problem.kind] <= MOST_OF_A_KIND:
+            listed.append(problem)
+    return listed[:MOST_LISTED]
 
 
 def find_places(data: config.Data) -> tuple[str, dict[str, SplitPlace]]:

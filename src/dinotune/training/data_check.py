@@ -40,7 +40,7 @@ def check_before_training(experiment: config.Experiment, records: Mapping[str, R
     patch = patch_size(experiment.backbone)
     if small := small_objects(records["train"], data, patch, patch, files["train"]):
         findings.problems.append(small)
-    apply_on_error(data, findings, str(data.root or "data"))
+    apply_on_error(data, findings)
     said = findings.notes()
     return "\n  ".join([f"check: {decoded}; {'found:' if said else 'nothing to remark'}", *said])
 
