@@ -13,7 +13,7 @@ from PIL import Image
 from dinotune import api, cli, config
 from dinotune.checkpoints import load_model, write_checkpoint
 from dinotune.data.shape_pictures import SHAPE_CLASSES
-from dinotune.errors import DataError
+from dinotune.errors import DataError, SettingsError
 from dinotune.prediction import picture_files
 from dinotune.predictor import Predictor
 from dinotune.tasks.detected_boxes import DetectedBoxes
@@ -38,7 +38,7 @@ def test_all_that_can_be_read_is_written(finished_run: Path, folder: Path, shape
     out = tmp_path / "out"
     with pytest.raises(DataError) as raised:
         api.predict_files(finished_run, [folder, str(single)], out=out, settings=config.Prediction(threshold=0))
-    assert str(folder / "broken.jpg") in str(raised.value)
+    assert f"{folder / 'broken.jpg'}: not a readable picture: begins with b'no picture'" in str(raised.value)
     assert f"1 of 6 files left out; the rest is in {out}" in str(raised.value)
     content = json.loads((out / "predictions.json").read_text())
     assert content["classes"] == list(SHAPE_CLASSES)
@@ -49,6 +49,24 @@ def test_all_that_can_be_read_is_written(finished_run: Path, folder: Path, shape
     for name in drawn:
         with Image.open(out / "pictures" / name) as image:
             assert min(image.size) >= 64
+
+
+def test_says_what_was_found(
+    finished_run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for threshold, expected in ((0.0, ", 100 detections, "), (1.0, ", 0 detections, ")):
+        settings = config.Prediction(threshold=threshold, write=("json",))
+        api.predict_files(finished_run, [folder / "a.png"], out=tmp_path / "out", settings=settings)
+        printed = capsys.readouterr().out
+        assert f"{tmp_path / 'out'}: 1 picture{expected}" in printed
+        assert ("a lower --threshold" in printed) is (threshold == 1)
+    with pytest.raises(DataError, match="none of the files could be read"):
+        api.predict_files(finished_run, [folder / "broken.jpg"], out=tmp_path / "out")
+
+
+def test_pictures_where_results_go_are_refused(finished_run: Path, folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"out: all pictures lie in .*pictures, where results go; name another"):
+        api.predict_files(finished_run, [folder / "a.png"], out=folder.parent)
 
 
 def test_entries_equal_the_predictor(finished_run: Path, folder: Path, tmp_path: Path) -> None:

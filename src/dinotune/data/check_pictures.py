@@ -14,13 +14,10 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from dinotune.data.images import DECODING_ERRORS, orientation, to_rgb
+from dinotune.data.images import DECODING_ERRORS, content, orientation, to_rgb
 from dinotune.data.problems import Findings, Kind
 
 MOST_THREADS = 8
-
-HEAD = 512
-"""Bytes that are enough to tell a web page from a picture."""
 
 PLAIN_MODES = ("RGB", "L", "1", "P")
 
@@ -83,10 +80,6 @@ def _look(look: Look, hashed: bool) -> tuple[list[Remark], str]:
 def look_at(path: Path, annotated_hw: tuple[int, int]) -> list[Remark]:
     """What is wrong or unusual with a picture that was annotated at a height and width; nothing for a plain one."""
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-        if not head:
-            return [(Kind.EMPTY_FILE, "0 bytes; copy or download it again")]
         with Image.open(path) as image:
             remarks = [*_size_remarks(image, annotated_hw), *_kind_remarks(image, path)]
             image.draft("RGB", (image.width // 8, image.height // 8))
@@ -97,7 +90,7 @@ def look_at(path: Path, annotated_hw: tuple[int, int]) -> list[Remark]:
     except Image.DecompressionBombError as error:
         return [(Kind.HUGE_PICTURE, str(error))]
     except UnidentifiedImageError:
-        return [(Kind.NOT_A_PICTURE, _content(head))]
+        return [(Kind.NOT_A_PICTURE if path.stat().st_size else Kind.EMPTY_FILE, content(path))]
     except DECODING_ERRORS as error:
         return [(Kind.UNREADABLE_PICTURE, f"broken: {error}")]
 
@@ -124,10 +117,3 @@ def _kind_remarks(image: Image.Image, path: Path) -> list[Remark]:
         transparent = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA")
         remarks.append((Kind.OTHER_COLOURS, f"{image.mode}{', laid on white' if transparent else ''}"))
     return remarks
-
-
-def _content(head: bytes) -> str:
-    """What a file holds instead of a picture, by its first bytes."""
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "holds a web page (HTML); download the picture itself"
-    return f"begins with {head[:16]!r}, which is no picture format that can be read"

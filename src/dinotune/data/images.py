@@ -47,6 +47,9 @@ UPRIGHT = {
 BACKGROUND = (255, 255, 255)
 """Colour below transparent pixels."""
 
+HEAD = 512
+"""Bytes that are enough to tell a web page from a picture."""
+
 DRAFT_FACTORS = (8, 4, 2)
 """By how much libjpeg can shrink while decoding."""
 
@@ -78,8 +81,10 @@ def read_image(
                 rgb = to_rgb(image)
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: too large to decode safely: {error}") from None
-    except (UnidentifiedImageError, FileNotFoundError) as error:
-        raise DataError(f"{path}: not a readable picture: {type(error).__name__}") from None
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not a readable picture: {content(path)}") from None
     except DECODING_ERRORS as error:
         raise DataError(f"{path}: broken picture: {error}") from None
     return rgb if turned == 1 else rgb.transpose(UPRIGHT[turned])
@@ -93,8 +98,21 @@ def image_size_hw(path: Path) -> tuple[int, int]:
             with Image.open(path) as image:
                 width, height = image.size
                 return (width, height) if orientation(image) > 4 else (height, width)
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not a readable picture: {content(path)}") from None
     except (*DECODING_ERRORS, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: not a readable picture: {error}") from None
+
+
+def content(path: Path) -> str:
+    """What a file holds instead of a picture, by its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if not head:
+        return "0 bytes; copy or download it again"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "holds a web page (HTML); download the picture itself"
+    return f"begins with {head[:16]!r}, which is no picture format that can be read"
 
 
 def orientation(image: Image.Image) -> int:

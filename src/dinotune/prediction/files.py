@@ -74,14 +74,18 @@ def predict_files(
             failures.append(str(error))
     if failures:
         count = len(found) + len(videos)
-        raise DataError("\n".join([*failures, f"{len(failures)} of {count} files left out; the rest is in {out}"]))
+        rest = f"{len(failures)} of {count} files left out; the rest is in {out}"
+        raise DataError("\n".join([*failures, rest if len(failures) < count else "none of the files could be read"]))
     return out
 
 
 def _found(pictures: Sequence[Path | str], out: Path) -> list[Path]:
     # Pictures put into `out` before are results, even where `out` lies in a folder of pictures.
     results = {(out / name).resolve() for name in ("pictures", "yolo", "coco")}
-    found = [path for path in dict.fromkeys(picture_files(pictures)) if results.isdisjoint(path.absolute().parents)]
+    files = list(dict.fromkeys(picture_files(pictures)))
+    found = [path for path in files if results.isdisjoint(path.absolute().parents)]
+    if files and not found:
+        raise SettingsError(f"out: all pictures lie in {files[0].parent}, where results go; name another folder")
     if not found:
         suffixes = ", ".join(sorted(picture_suffixes()))
         raise DataError(
@@ -153,7 +157,7 @@ def _predict_pictures(predictor: Predictor, paths: Sequence[Path], out: Path, se
             opened = ahead(pool, _open, enumerate(paths), THREADS)
             for result in ahead(pool, finish, predictor.stream(readable(opened), settings), THREADS):
                 results.append(result)
-                counter.advance()
+                counter.advance(len(result.entry["detections"]))
         finally:
             # Also after Ctrl-C: nothing that was computed is lost.
             _write(predictor, sorted(results, key=lambda result: result.index), out, settings)

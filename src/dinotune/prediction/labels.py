@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from dinotune.data.formats.write_coco import instances_text
-from dinotune.data.formats.write_yolo import write_yolo
+from dinotune.data.formats.coco.write import instances_text
 from dinotune.data.formats.writing import place_pictures, relative_names, require_own_stems, split_targets
+from dinotune.data.formats.yolo.write import write_yolo
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.files import write_text
 

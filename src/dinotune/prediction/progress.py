@@ -7,20 +7,24 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dinotune.data.problems import counted
+
 
 class Counter:
     """Counts what is done and shows it."""
 
     def __init__(self, bar: Progress, total: int | None, unit: str) -> None:
         self.done = 0
+        self.detections = 0
         self.unit = unit
         self.started = time.monotonic()
         self.bar = bar
         self.task = bar.add_task("predicting", total=total, detail="")
 
-    def advance(self) -> None:
-        """One more is done."""
+    def advance(self, detections: int) -> None:
+        """One more is done, with so many detections."""
         self.done += 1
+        self.detections += detections
         self.bar.update(self.task, advance=1, detail=f"{self.speed:.1f} {self.unit}/s")
 
     @property
@@ -36,7 +40,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def counting(what: str, total: int | None, unit: str) -> Iterator[Counter]:
-    """Count to `total` (unknown: none) on a bar; at the end say how many there were and how fast, interrupted or not."""
+    """Count to `total` (unknown: none) on a bar; at the end say what was found and how fast, interrupted or not."""
     console = Console(highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
     more = (TextColumn("{task.fields[detail]}"), TimeRemainingColumn())
@@ -50,4 +54,11 @@ def counting(what: str, total: int | None, unit: str) -> Iterator[Counter]:
         finally:
             of_all = f" of {total}" if total is not None and total != counter.done else ""
             units = unit.removesuffix("s") if counter.done == 1 and not of_all else unit
-            console.print(f"{what}: {counter.done}{of_all} {units}, {counter.speed:.1f} {unit}/s", markup=False)
+            found = counted(counter.detections, "detection")
+            console.print(
+                f"{what}: {counter.done}{of_all} {units}, {found}, {counter.speed:.1f} {unit}/s", markup=False
+            )
+            if counter.done and not counter.detections:
+                console.print(
+                    "nothing reaches the thresholds; a lower --threshold shows what is less sure", markup=False
+                )

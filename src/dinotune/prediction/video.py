@@ -1,6 +1,7 @@
 """Predict on a video frame by frame, in constant memory: a drawn copy, and a JSON of all frames."""
 
 import math
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 USUAL_SPEED = 25.0
 """Frames per second where the file does not say."""
+
+FFMPEG_QUIET = "-8"
+"""Its AV_LOG_QUIET."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class _Video:
 def _opened(path: Path) -> Iterator[_Video]:
     import cv2
 
+    # FFmpeg writes its own words on broken files to the terminal.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", FFMPEG_QUIET)
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
@@ -104,7 +110,7 @@ def predict_video(predictor: Predictor, path: Path, drawn: Path, settings: confi
         for frame in ahead(pool, _draw, predicted, THREADS):
             for file in files:
                 file.add(frame)
-            counter.advance()
+            counter.advance(len(frame.detections))
 
 
 def _head(predictor: Predictor, video: _Video, settings: config.Prediction) -> dict[str, Any]:
