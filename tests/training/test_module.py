@@ -72,6 +72,13 @@ def test_each_way_of_training_learns(small_experiment: config.Experiment, tmp_pa
     assert environment["precision"] == ("bf16" if "training.precision=bf16" in overrides else "fp32")
 
 
+def test_norms_of_taps_learn_from_every_batch(small_experiment: config.Experiment, tmp_path: Path) -> None:
+    """The first epoch included: backbones are built in eval mode."""
+    settings = ("training.epochs=2", "backbone.blocks=[0, 1]", "backbone.tap_norm=batch_norm")
+    weights = trained(small_experiment, tmp_path / "run", *settings)
+    assert weights["backbone.tap_norms.0.num_batches_tracked"] == 12
+
+
 def test_fp16_needs_a_gpu(small_experiment: config.Experiment, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match='"fp16" needs a GPU; use "fp32" or "bf16"'):
         api.train(changed(small_experiment, "training.precision=fp16"), out=tmp_path / "run")

@@ -109,6 +109,31 @@ def test_kill_9_with_averages_early_stopping_and_automatic_batch_size(
     assert "stopped early after epoch 2" in (killed / "train.log").read_text()
 
 
+def test_kill_9_between_stages(small_experiment: config.Experiment, page: Path, tmp_path: Path) -> None:
+    """Before the evaluation after which more of the backbone learns, and after the next one."""
+    settings = [
+        "training.epochs=3",
+        "training.accumulate=2",
+        "training.ema_decay=0.9",
+        "training.precision=bf16",
+        "backbone.blocks=[0, 1]",
+        "backbone.tap_norm=batch_norm",
+        "backbone.trainable=[{blocks: 1, learning_rate: 1e-4}, {blocks: all, from_epoch: 1, learning_rate: 1e-5}]",
+    ]
+    whole = api.train(changed(small_experiment, *settings), out=tmp_path / "whole").folder
+    killed = tmp_path / "killed"
+    words = ["train", str(page), "--out", str(killed), *settings]
+    for moment, count, position in (("saved", 2, (0, 6, True)), ("batch", 7, (2, 0, False))):
+        code, output = ended_run(words, moment, count)
+        assert code == -signal.SIGKILL, output
+        state = run_state(killed)
+        assert (state["epoch"], state["next_batch"], state["evaluation_pending"]) == position
+        words = ["train", "--resume", str(killed)]
+    api.resume(killed)
+    assert_same_runs(whole, killed)
+    assert "of the backbone learn from here on" in (killed / "train.log").read_text()
+
+
 def test_more_epochs_go_on_where_the_run_ended(run_copy: Path, finished_run: Path) -> None:
     api.resume(run_copy)
     assert "all 2 epochs are done; go on with training.epochs=4" in (run_copy / "train.log").read_text()

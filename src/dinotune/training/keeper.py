@@ -64,6 +64,8 @@ class RunKeeper(pl.Callback):
         self.module.enter_epoch(state.epoch)
         if state.evaluation_pending:
             self._finish_epoch(trainer, state.epoch)
+            # Lightning takes the next epoch for the rest of this one, and would neither start nor count it.
+            trainer.fit_loop.reset_restart_stage()
         else:
             self._stop_early(trainer)
 

@@ -165,6 +165,7 @@ def _fit(
         default_root_dir=keeper.folder,
     )
     checkpoint = str(keeper.last_checkpoint) if resume else None
+    module.train()  # a backbone is built in eval mode, and Lightning leaves modes as they are
     try:
         with warnings.catch_warnings(), memory_explained():
             # Our loader resumes in the middle of an epoch by its sampler, which Lightning cannot see; the number
