@@ -54,11 +54,11 @@ def test_all_that_can_be_read_is_written(finished_run: Path, folder: Path, shape
 def test_says_what_was_found(
     finished_run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for threshold, expected in ((0.0, ", 100 detections, "), (1.0, ", 0 detections, ")):
+    for threshold, expected in ((0.0, "20 detections"), (1.0, "0 detections")):
         settings = config.Prediction(threshold=threshold, write=("json",))
         api.predict_files(finished_run, [folder / "a.png"], out=tmp_path / "out", settings=settings)
         printed = capsys.readouterr().out
-        assert f"{tmp_path / 'out'}: 1 picture{expected}" in printed
+        assert f"{tmp_path / 'out'}: 1 picture, {expected}, " in printed
         assert ("a lower --threshold" in printed) is (threshold == 1)
     with pytest.raises(DataError, match="none of the files could be read"):
         api.predict_files(finished_run, [folder / "broken.jpg"], out=tmp_path / "out")
