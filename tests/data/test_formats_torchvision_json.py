@@ -9,7 +9,7 @@ import pytest
 
 from dinotune import config
 from dinotune.data.formats import detect_format, find_splits
-from dinotune.data.formats.torchvision_json import read_torchvision_json
+from dinotune.data.formats.torchvision_json.read import read_torchvision_json
 from dinotune.data.problems import Findings, Kind
 from dinotune.data.records import LabelSet, Records
 from dinotune.data.splits import read_records

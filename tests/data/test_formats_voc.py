@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from dinotune import config
-from dinotune.data.formats import detect_format, voc, voc_layout
+from dinotune.data.formats import detect_format
+from dinotune.data.formats.voc import read as voc
+from dinotune.data.formats.voc.layout import find_voc
 from dinotune.data.problems import Findings
 from dinotune.data.records import LabelSet
 from dinotune.data.splits import read_records
@@ -64,7 +66,7 @@ def test_folders_without_lists_of_splits_are_found(
         (usual / f"Annotations/{stem}.xml").rename(root / annotations / f"{stem}.xml")
         (usual / f"JPEGImages/{stem}.jpg").rename(root / pictures / f"{stem}.jpg")
     assert detect_format(root) == "voc"
-    assert list(voc_layout.find_voc(root)) == splits
+    assert list(find_voc(root)) == splits
     records = read_records(config.Data(root=root, format="voc", validation_share=0.5), splits[0], seed=0)
     assert {Path(path).parent for path in records.paths} == {root / pictures}
     assert records.labels.names == ("dog",)
@@ -86,13 +88,13 @@ def test_leftover_xml_files_do_not_hide_another_format(tmp_path: Path) -> None:
     root = write_coco_set(tmp_path).parent.parent
     assert detect_format(root) == "coco"
     (root / "annotations/seven.xml").write_text("<annotation><object><name>dog</name></object></annotation>")
-    assert list(voc_layout.find_voc(root)) == ["train"]
+    assert list(find_voc(root)) == ["train"]
     assert detect_format(root) == "coco"
 
 
 def test_xml_files_of_other_programs_are_no_annotations(tmp_path: Path) -> None:
     (tmp_path / "project.xml").write_text("<?xml version='1.0'?><project/>")
-    assert voc_layout.find_voc(tmp_path) == {}
+    assert find_voc(tmp_path) == {}
 
 
 def test_slips_are_left_out_and_overhang_clipped(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 
 from dinotune import config
 from dinotune.data.formats import detect_format, find_splits
-from dinotune.data.formats.yolo import read_yolo
+from dinotune.data.formats.yolo.read import read_yolo
 from dinotune.data.problems import Findings, Kind
 from dinotune.data.records import LabelSet, Records
 from dinotune.data.splits import read_records

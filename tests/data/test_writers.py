@@ -9,9 +9,9 @@ from PIL import ExifTags, Image
 
 from dinotune import config
 from dinotune.data.formats import FINDERS, READERS, WRITERS, detect_format
-from dinotune.data.formats.write_coco import instances_text
-from dinotune.data.formats.write_yolo import label_text
+from dinotune.data.formats.coco.write import instances_text
 from dinotune.data.formats.writing import Pictures
+from dinotune.data.formats.yolo.write import label_text
 from dinotune.data.problems import Findings
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.data.splits import read_records

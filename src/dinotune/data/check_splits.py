@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from dinotune import config
 from dinotune.data.buckets import network_size
 from dinotune.data.formats.base import SplitPlace, is_picture_name
-from dinotune.data.formats.voc_layout import xml_files
+from dinotune.data.formats.voc.layout import xml_files
 from dinotune.data.problems import Kind, Problem, some
 from dinotune.data.records import Records
 

@@ -10,10 +10,10 @@ from jaxtyping import Bool
 from dinotune import config
 from dinotune.data import formats
 from dinotune.data.formats.base import SPLITS, SplitPlace
-from dinotune.data.formats.coco import coco_image_folders
-from dinotune.data.formats.torchvision_json import torchvision_image_folders
-from dinotune.data.formats.voc_layout import voc_image_folders
-from dinotune.data.formats.yolo_layout import yolo_place
+from dinotune.data.formats.coco.read import coco_image_folders
+from dinotune.data.formats.torchvision_json.read import torchvision_image_folders
+from dinotune.data.formats.voc.layout import voc_image_folders
+from dinotune.data.formats.yolo.layout import yolo_place
 from dinotune.data.problems import Findings, Kind, Problem, some
 from dinotune.data.records import LabelSet, Records
 from dinotune.data.subsets import choose, shuffled_by_group

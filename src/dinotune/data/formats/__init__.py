@@ -3,20 +3,22 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from dinotune.data.formats import (
-    coco,
-    torchvision_json,
-    voc,
-    voc_layout,
-    write_coco,
-    write_torchvision_json,
-    write_voc,
-    write_yolo,
-    yolo,
-    yolo_layout,
-)
 from dinotune.data.formats.base import SplitPlace
+from dinotune.data.formats.coco.read import LOOKED_FOR as COCO_FILES
+from dinotune.data.formats.coco.read import find_coco, read_coco
+from dinotune.data.formats.coco.write import write_coco
+from dinotune.data.formats.torchvision_json.read import LOOKED_FOR as TORCHVISION_JSON_FILES
+from dinotune.data.formats.torchvision_json.read import find_torchvision_json, read_torchvision_json
+from dinotune.data.formats.torchvision_json.write import write_torchvision_json
+from dinotune.data.formats.voc.layout import LOOKED_FOR as VOC_FILES
+from dinotune.data.formats.voc.layout import find_voc, is_guessed
+from dinotune.data.formats.voc.read import read_voc
+from dinotune.data.formats.voc.write import write_voc
 from dinotune.data.formats.writing import Pictures, Splits
+from dinotune.data.formats.yolo.layout import LOOKED_FOR as YOLO_FILES
+from dinotune.data.formats.yolo.layout import find_yolo
+from dinotune.data.formats.yolo.read import read_yolo
+from dinotune.data.formats.yolo.write import write_yolo
 from dinotune.data.problems import Findings
 from dinotune.data.records import LabelSet, Records
 from dinotune.errors import DataError
@@ -26,25 +28,25 @@ Reader = Callable[[SplitPlace, str, LabelSet | None, Findings], Records]
 Writer = Callable[[Splits, Path, Pictures], tuple[str, ...]]
 
 FINDERS: dict[str, Finder] = {
-    "coco": coco.find_coco,
-    "voc": voc_layout.find_voc,
-    "yolo": yolo_layout.find_yolo,
-    "torchvision_json": torchvision_json.find_torchvision_json,
+    "coco": find_coco,
+    "voc": find_voc,
+    "yolo": find_yolo,
+    "torchvision_json": find_torchvision_json,
 }
 """Places of the splits (`train`, `val`, `test`) in a data set's folder, by format."""
 
 READERS: dict[str, Reader] = {
-    "coco": coco.read_coco,
-    "voc": voc.read_voc,
-    "yolo": yolo.read_yolo,
-    "torchvision_json": torchvision_json.read_torchvision_json,
+    "coco": read_coco,
+    "voc": read_voc,
+    "yolo": read_yolo,
+    "torchvision_json": read_torchvision_json,
 }
 
 WRITERS: dict[str, Writer] = {
-    "coco": write_coco.write_coco,
-    "voc": write_voc.write_voc,
-    "yolo": write_yolo.write_yolo,
-    "torchvision_json": write_torchvision_json.write_torchvision_json,
+    "coco": write_coco,
+    "voc": write_voc,
+    "yolo": write_yolo,
+    "torchvision_json": write_torchvision_json,
 }
 """Write splits below a folder with their pictures (`copy`, `link`, `none`), and say what the format cannot hold."""
 
@@ -65,7 +67,7 @@ def detect_format(root: Path) -> str:
     found = {kind: places for kind, find in FINDERS.items() if (places := find(root))}
     if not found:
         raise DataError(_nothing_found(root))
-    if len(found) > 1 and voc_layout.is_guessed(found.get("voc", {})):
+    if len(found) > 1 and is_guessed(found.get("voc", {})):
         found.pop("voc", None)
     if len(found) == 1:
         return next(iter(found))
@@ -110,10 +112,10 @@ def find_splits(root: Path, kind: str) -> dict[str, SplitPlace]:
 
 def _nothing_found(root: Path) -> str:
     looked_for: Mapping[str, str] = {
-        "COCO": coco.LOOKED_FOR,
-        "Pascal VOC": voc_layout.LOOKED_FOR,
-        "YOLO": yolo_layout.LOOKED_FOR,
-        "TorchVision JSON": torchvision_json.LOOKED_FOR,
+        "COCO": COCO_FILES,
+        "Pascal VOC": VOC_FILES,
+        "YOLO": YOLO_FILES,
+        "TorchVision JSON": TORCHVISION_JSON_FILES,
     }
     entries = sorted(path.name for path in root.iterdir())
     return (

@@ -16,7 +16,7 @@ from dinotune.data.formats.base import (
     require_any_picture,
     size_from_header,
 )
-from dinotune.data.formats.coco_entries import Category, Picture, box_columns, by_image, check_picture, picture_ids
+from dinotune.data.formats.coco.entries import Category, Picture, box_columns, by_image, check_picture, picture_ids
 from dinotune.data.formats.json_entries import Entries, collector_paused, load_json, size_hw
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records

@@ -23,7 +23,7 @@ from dinotune.data.formats.base import (
     size_from_header,
 )
 from dinotune.data.formats.conventions import WrittenBoxes
-from dinotune.data.formats.voc_layout import find_voc, xml_files
+from dinotune.data.formats.voc.layout import find_voc, xml_files
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError

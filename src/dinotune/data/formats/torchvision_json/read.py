@@ -18,7 +18,7 @@ from dinotune.data.formats.base import (
 )
 from dinotune.data.formats.class_names import clear_names, nameless
 from dinotune.data.formats.json_entries import Entries, collector_paused, load_json, size_hw
-from dinotune.data.formats.torchvision_entries import TOP, box_columns, check_entry, load_entries
+from dinotune.data.formats.torchvision_json.entries import TOP, box_columns, check_entry, load_entries
 from dinotune.data.problems import FileError, Findings, Kind, Problem
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError

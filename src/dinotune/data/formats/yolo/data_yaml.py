@@ -12,7 +12,7 @@ import yaml
 
 from dinotune.data.formats.base import SPLIT_ALIASES
 from dinotune.data.formats.class_names import MOST_CLASSES, clear_names, nameless
-from dinotune.data.formats.yolo_labels import largest_index
+from dinotune.data.formats.yolo.labels import largest_index
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.errors import DataError
 

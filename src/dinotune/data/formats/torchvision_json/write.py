@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from dinotune.data.formats.torchvision_json import ANNOTATIONS, META
+from dinotune.data.formats.torchvision_json.read import ANNOTATIONS, META
 from dinotune.data.formats.writing import (
     Pictures,
     Splits,

@@ -19,7 +19,7 @@ from dinotune.data.formats.writing import (
     split_targets,
     without_crowds,
 )
-from dinotune.data.formats.yolo_layout import label_beside
+from dinotune.data.formats.yolo.layout import label_beside
 from dinotune.data.images import image_size_hw
 from dinotune.data.records import ImageRecord
 from dinotune.errors import DataError

@@ -15,9 +15,9 @@ from dinotune.data.formats.base import (
     require_any_picture,
     size_from_header,
 )
-from dinotune.data.formats.yolo_labels import Classes, looks_like_labels, read_label_file
-from dinotune.data.formats.yolo_layout import CLASSES, label_beside
-from dinotune.data.formats.yolo_yaml import class_names, keypoint_columns, note_stale_paths, resolve
+from dinotune.data.formats.yolo.data_yaml import class_names, keypoint_columns, note_stale_paths, resolve
+from dinotune.data.formats.yolo.labels import Classes, looks_like_labels, read_label_file
+from dinotune.data.formats.yolo.layout import CLASSES, label_beside
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records
 

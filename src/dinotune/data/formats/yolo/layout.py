@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from dinotune.data.formats.base import SPLIT_ALIASES, SplitPlace
-from dinotune.data.formats.yolo_labels import looks_like_labels
-from dinotune.data.formats.yolo_yaml import find_yaml, split_sources
+from dinotune.data.formats.yolo.data_yaml import find_yaml, split_sources
+from dinotune.data.formats.yolo.labels import looks_like_labels
 from dinotune.data.problems import some
 from dinotune.errors import DataError
 

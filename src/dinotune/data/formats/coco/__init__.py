@@ -1,0 +1,1 @@
+"""COCO JSON: one file per split, with ids."""

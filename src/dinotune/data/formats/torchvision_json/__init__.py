@@ -1,0 +1,1 @@
+"""TorchVision JSON: one list per split, classes beside it."""

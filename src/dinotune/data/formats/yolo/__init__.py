@@ -1,0 +1,1 @@
+"""YOLO: a text file per picture, boxes as shares of its sides."""
