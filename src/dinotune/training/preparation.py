@@ -1,5 +1,6 @@
 """All that a run needs before anything is written: device, data, model. What is wrong shows here."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -85,7 +86,7 @@ def _describe_parameters(model: Model) -> str:
 
 
 def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> list[str]:
-    """Settings that this run is too short for, a sentence each."""
+    """Settings that this run is too short for, or that others leave nothing to do; a sentence each."""
     training, steps = experiment.training, experiment.training.epochs * steps_per_epoch
     notices = []
     if (warmup := warmup_steps(training, steps)) < training.warmup_steps:
@@ -97,4 +98,13 @@ def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> lis
     late = [stage.from_epoch for stage in experiment.backbone.trainable if stage.from_epoch >= training.epochs]
     if late:
         notices.append(f"backbone.trainable: from_epoch {late} never comes in {training.epochs} epochs")
+    evaluations = math.ceil(training.epochs / training.validate_every)
+    if training.early_stopping is not None and training.early_stopping.patience >= evaluations:
+        patience = training.early_stopping.patience
+        notices.append(
+            f"training.early_stopping.patience: {patience} never runs out in {counted(evaluations, 'evaluation')}"
+        )
+    if experiment.evaluation.max_detections > max(100, experiment.head.slots):
+        limit, slots = experiment.evaluation.max_detections, experiment.head.slots
+        notices.append(f"evaluation.max_detections: {limit}, but head.slots gives {slots} per picture at the most")
     return notices
