@@ -38,7 +38,7 @@ class Description:
     backbone_sha256: str | None
     """Identity of the frozen weights; none where all weights are in the file (random ones)."""
     thresholds: dict[str, float | None]
-    """Score with the best F1 per class name, from the evaluation at the time of writing."""
+    """Score with the best F1 per class name, from the last evaluation before the file was written."""
     epoch: int
     metrics: dict[str, float | None]
 

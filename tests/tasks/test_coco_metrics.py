@@ -11,15 +11,8 @@ import pytest
 
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError
-from dinotune.tasks.coco_metrics import (
-    COCO_NUMBERS,
-    DetectedBoxes,
-    average_precision,
-    from_coco_results,
-    measure,
-    to_coco_ground_truth,
-    to_coco_results,
-)
+from dinotune.tasks.coco_metrics import COCO_NUMBERS, average_precision, measure
+from dinotune.tasks.detected_boxes import DetectedBoxes, from_coco_results, to_coco_ground_truth, to_coco_results
 from tests.tasks.boxes_by_hand import image, oracle, random_detections, random_records, records_by_hand
 
 PUBLISHED = [0.505, 0.697, 0.573, 0.586, 0.519, 0.501, 0.387, 0.594, 0.595, 0.640, 0.566, 0.564]

@@ -12,23 +12,7 @@ from jaxtyping import Float64
 
 from dinotune.data.records import Records
 from dinotune.tasks.best_f1 import OperatingPoint, best_f1
-from dinotune.tasks.detected_boxes import (
-    DetectedBoxes,
-    check_labels,
-    from_coco_results,
-    to_coco_ground_truth,
-    to_coco_results,
-)
-
-__all__ = [
-    "COCO_NUMBERS",
-    "DetectedBoxes",
-    "DetectionMetrics",
-    "from_coco_results",
-    "measure",
-    "to_coco_ground_truth",
-    "to_coco_results",
-]
+from dinotune.tasks.detected_boxes import DetectedBoxes, check_labels, to_coco_ground_truth, to_coco_results
 
 COCO_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 STANDARD_LIMIT = 100
