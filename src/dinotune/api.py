@@ -16,6 +16,7 @@ from dinotune.data.subsets import write_subset
 from dinotune.device import memory_explained, resolve_device, resolve_precision
 from dinotune.evaluation import Evaluation, evaluate_model, evaluation_folder, explain
 from dinotune.files import check_folder, find_checkpoint
+from dinotune.model import Model
 from dinotune.prediction import draw_pictures, predict_files
 from dinotune.predictor import Predictor, load_predictor
 from dinotune.starting.suggestion import load_start
@@ -127,7 +128,7 @@ def evaluate(
     return {**evaluation.to_json(), "folder": str(folder)}
 
 
-def _run_evaluation(model: Any, experiment: config.Experiment, records: Records) -> Evaluation:
+def _run_evaluation(model: Model, experiment: config.Experiment, records: Records) -> Evaluation:
     device = resolve_device(experiment.device)
     batch_size = experiment.evaluation.batch_size or experiment.training.pictures_per_step
     with Progress(None) as progress, memory_explained():
