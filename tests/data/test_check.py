@@ -12,6 +12,7 @@ from dinotune.data.check_report import describe, to_json
 from dinotune.data.problems import Kind, Problem
 from tests.data.broken_sets import ALONE, TOGETHER, Case, CocoSet, draw, line_of
 from tests.data.broken_voc_yolo import VOC, YOLO, VocCase, write_voc, write_yolo
+from tests.data.small_sets import write_coco_set
 
 
 def problems_of(root: Path) -> list[Problem]:
@@ -35,6 +36,14 @@ def test_a_good_set_has_no_problems(tmp_path: Path) -> None:
     write_yolo(tmp_path / "yolo", {"a": "1 0.5 0.5 0.4 0.6\n", "b": "0 0.5 0.5 0.4 0.6\n"})
     for folder in ("coco", "voc", "yolo"):
         assert problems_of(tmp_path / folder) == []
+
+
+def test_one_picture_is_too_few_and_no_setting_helps(tmp_path: Path) -> None:
+    write_coco_set(tmp_path, images=[{"id": 7, "file_name": "seven.jpg", "height": 40, "width": 60}])
+    check = check_data(config.Data(root=tmp_path, on_error="skip"))
+    (problem,) = (problem for problem in check.findings.problems if problem.kind is Kind.UNUSABLE_SPLIT)
+    assert problem.message == "train: one picture cannot be split into train and val; add pictures"
+    assert describe(check)[-1] == "2 problems stop a training (2 remarks). Mend them."
 
 
 @pytest.mark.parametrize("name", [*TOGETHER, *ALONE])

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -33,6 +34,22 @@ def test_validation_share_is_held_out(tmp_path: Path) -> None:
     dogs = sum(1 in val[i].labels for i in range(len(val)))
     assert dogs == 2, "a fifth of each class"
     assert set(val.paths) != set(read_records(data, "val", seed=4).paths)
+
+
+@pytest.mark.parametrize("kind", ["auto", "coco"])
+def test_a_root_that_is_not_there_is_said_with_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Literal["auto", "coco"]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=rf"^mine: no such folder in {tmp_path}; data.root must name"):
+        read_records(config.Data(root=Path("mine"), format=kind), "train", seed=0)
+
+
+def test_a_format_that_is_not_there_is_said_with_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Looked for COCO \(annotations/instances_SPLIT\*.json, .*\); SPLIT being"):
+        read_records(config.Data(root=tmp_path, format="coco"), "train", seed=0)
+    with pytest.raises(DataError, match="root is not set"):
+        read_records(config.Data(format="coco"), "train", seed=0)
 
 
 def test_held_out_pictures_are_the_same_in_every_process(tmp_path: Path) -> None:

@@ -84,6 +84,12 @@ def test_pictures_without_a_single_box(shapes: Path, tmp_path: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"annotations": []}))
     with pytest.raises(DataError, match="no training picture has a box; label some pictures first"):
         suggest(tmp_path / "shapes")
+    broken = {"annotations": [{"id": 1, "image_id": 99, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81}]}
+    file.write_text(json.dumps(json.loads(file.read_text()) | broken))
+    with pytest.raises(
+        DataError, match=r"no training picture has a box that can be used; dinotune check .*shapes says"
+    ):
+        suggest(tmp_path / "shapes")
 
 
 def test_a_folder_starts_as_it_is_suggested(shapes: Path) -> None:

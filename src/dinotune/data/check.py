@@ -98,6 +98,9 @@ def check_data(
     files = {split: place.annotations for split, place in places.items()}
     decoded = decode(records, findings, start=start, advance=advance)
     findings.problems += check_splits(records, files)
+    if "val" not in places and "train" in records and len(records["train"]) == 1:
+        message = "train: one picture cannot be split into train and val; add pictures"
+        findings.add(Kind.UNUSABLE_SPLIT, files["train"], message)
     findings.problems += orphans(records, places)
     for split, read in records.items():
         if small := small_objects(read, data, patch, patch, files[split]):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dinotune.data.check import DataCheck, SplitCounts
-from dinotune.data.problems import Findings, Problem, counted
+from dinotune.data.problems import Findings, Kind, Problem, counted
 
 MOST_CLASSES = 30
 """Classes that a split's line names; the JSON report has all."""
@@ -54,8 +54,10 @@ def verdict(findings: Findings) -> str:
     remarks = f"{others:,} {'remark' if others == 1 else 'remarks'}"
     if not stopping:
         return f"Fine: nothing stops a training ({remarks})."
-    what = "1 problem stops" if stopping == 1 else f"{stopping:,} problems stop"
-    return f"{what} a training ({remarks}). Mend them, or train on the rest with data.on_error=skip."
+    what, them = ("1 problem stops", "it") if stopping == 1 else (f"{stopping:,} problems stop", "them")
+    splits = sum(problem.kind in (Kind.NO_BOXES, Kind.UNUSABLE_SPLIT) for problem in findings.problems)
+    rest = "" if splits else ", or train on the rest with data.on_error=skip"
+    return f"{what} a training ({remarks}). Mend {them}{rest}."
 
 
 def to_json(check: DataCheck) -> dict[str, Any]:

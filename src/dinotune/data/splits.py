@@ -19,6 +19,8 @@ from dinotune.data.records import LabelSet, Records
 from dinotune.data.subsets import choose, shuffled_by_group
 from dinotune.errors import DataError
 
+ROOT_NEEDED = "data.root is not set; name a data set's folder, e.g. data.root=data/helmets"
+
 HOLD_OUT = 1
 """Key that keeps the draws of one seed apart from the subsets' (2)."""
 
@@ -98,11 +100,16 @@ def _some_of_each(problems: list[Problem]) -> list[Problem]:
 
 
 def find_places(data: config.Data) -> tuple[str, dict[str, SplitPlace]]:
-    """The annotation format, and where each split lies."""
+    """The annotation format, and where each split lies. DataError where there is none."""
+    if data.root is not None:
+        formats.require_folder(data.root)
     kind = _kind(data)
     on_disk = formats.find_splits(data.root, kind) if data.root is not None else {}
     places = {split: _place(data, split, kind, on_disk.get(split)) for split in SPLITS}
-    return kind, {split: place for split, place in places.items() if place is not None}
+    found = {split: place for split, place in places.items() if place is not None}
+    if not found:
+        raise DataError(ROOT_NEEDED if data.root is None else formats.nothing_found(data.root, kind))
+    return kind, found
 
 
 def _kind(data: config.Data) -> str:
@@ -113,7 +120,7 @@ def _kind(data: config.Data) -> str:
         if annotations is not None:
             return formats.format_of(annotations)
     if data.root is None:
-        raise DataError("data.root is not set; name a data set's folder, e.g. data.root=data/helmets")
+        raise DataError(ROOT_NEEDED)
     return formats.detect_format(data.root)
 
 

@@ -73,7 +73,12 @@ def survey(found: Found) -> Survey:
     once = Findings(list(dict.fromkeys(findings.problems)))
     targets = ~train.crowd
     if not targets.any():
-        raise DataError(f"{found.root}: no training picture has a box; label some pictures first")
+        why = (
+            f" that can be used; dinotune check {found.root} says why"
+            if once.stopping
+            else "; label some pictures first"
+        )
+        raise DataError(f"{found.root}: no training picture has a box{why}")
     sides = np.sqrt(np.diff(train.boxes.reshape(-1, 2, 2), axis=1).prod(2).reshape(-1))
     return Survey(
         found=found,

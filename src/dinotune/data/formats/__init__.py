@@ -61,12 +61,10 @@ def detect_format(root: Path) -> str:
     count only where there is nothing else. DataError where no format is found,
     and where none of several wins.
     """
-    if not root.is_dir():
-        hint = f"; use data.root={root.parent}" if root.is_file() else ""
-        raise DataError(f"{root}: no such folder; data.root must name the folder of a data set{hint}")
+    require_folder(root)
     found = {kind: places for kind, find in FINDERS.items() if (places := find(root))}
     if not found:
-        raise DataError(_nothing_found(root))
+        raise DataError(nothing_found(root))
     if len(found) > 1 and is_guessed(found.get("voc", {})):
         found.pop("voc", None)
     if len(found) == 1:
@@ -75,6 +73,14 @@ def detect_format(root: Path) -> str:
     if len(originals) == 1 and all(places.keys() <= found[originals[0]].keys() for places in found.values()):
         return originals[0]
     raise DataError(f"{root}: holds {' and '.join(found)} annotations; choose with data.format={next(iter(found))}")
+
+
+def require_folder(root: Path) -> None:
+    """DataError where `data.root` is no folder."""
+    if not root.is_dir():
+        place = "" if root.is_absolute() else f" in {Path.cwd()}"
+        hint = f"; use data.root={root.parent}" if root.is_file() else ""
+        raise DataError(f"{root}: no such folder{place}; data.root must name the folder of a data set{hint}")
 
 
 def passed_over(root: Path, chosen: str) -> tuple[str, ...]:
@@ -110,16 +116,18 @@ def find_splits(root: Path, kind: str) -> dict[str, SplitPlace]:
     return FINDERS[kind](root)
 
 
-def _nothing_found(root: Path) -> str:
-    looked_for: Mapping[str, str] = {
-        "COCO": COCO_FILES,
-        "Pascal VOC": VOC_FILES,
-        "YOLO": YOLO_FILES,
-        "TorchVision JSON": TORCHVISION_JSON_FILES,
+def nothing_found(root: Path, only: str | None = None) -> str:
+    """What was looked for in a folder without annotations, of all formats or one."""
+    looked_for: Mapping[str, tuple[str, str]] = {
+        "coco": ("COCO", COCO_FILES),
+        "voc": ("Pascal VOC", VOC_FILES),
+        "yolo": ("YOLO", YOLO_FILES),
+        "torchvision_json": ("TorchVision JSON", TORCHVISION_JSON_FILES),
     }
+    described = [f"{name} ({files})" for kind, (name, files) in looked_for.items() if only in (None, kind)]
     entries = sorted(path.name for path in root.iterdir())
     return (
-        f"{root}: no annotations found. Looked for {'; '.join(f'{kind} ({files})' for kind, files in looked_for.items())}; "
+        f"{root}: no annotations found. Looked for {'; '.join(described)}; "
         f"SPLIT being train, val or test; the folder holds {', '.join(entries[:10]) or 'nothing'}; "
         "or name the file with data.train.annotations=FILE"
     )
