@@ -194,7 +194,7 @@ def test_batches_travel(tmp_path: Path) -> None:
     (batch, *_) = load(drawn_records(tmp_path, SIZES), workers=0)
     assert_equal([pickle.loads(pickle.dumps(batch))], [batch])
     assert_equal([batch.to("cpu")], [batch])
-    meta = batch.to(torch.device("meta"), non_blocking=True)
+    meta = batch.to(torch.device("meta"))
     assert meta.images.device.type == meta.targets.boxes[0].device.type == "meta"
     assert len(meta) == len(batch)
 

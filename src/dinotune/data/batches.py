@@ -36,13 +36,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The same batch with pictures and targets on another device."""
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch with pictures and targets on another device; nothing waits for a GPU."""
         device = torch.device(device)
+        at_once = device.type == "cuda"
         return replace(
-            self,
-            images=self.images.to(device, non_blocking=non_blocking),
-            targets=self.targets.to(device, non_blocking),
+            self, images=self.images.to(device, non_blocking=at_once), targets=self.targets.to(device, at_once)
         )
 
     def pin_memory(self) -> "Batch":
