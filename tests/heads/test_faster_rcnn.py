@@ -190,6 +190,15 @@ def test_slots_are_sorted_and_empty_ones_marked() -> None:
     assert (found.scores[1] == 0).all()
 
 
+@pytest.mark.parametrize("counts", [(0, 3), (0, 0)])
+def test_pictures_without_proposals_have_empty_slots(counts: tuple[int, int]) -> None:
+    head, number = make_head(), sum(counts)
+    proposals = [torch.tensor([[0.0, 0, 50, 50]]).repeat(count, 1) for count in counts]
+    found = head.postprocess(torch.zeros(number, 4), torch.zeros(number, 16), proposals, (64, 64))
+    assert found.labels.shape == (2, 20)
+    assert [bool((found.labels[image] >= 0).any()) for image in range(2)] == [count > 0 for count in counts]
+
+
 def test_wrong_settings_say_what_would_work() -> None:
     with pytest.raises(ValueError, match="do not double"):
         config.FasterRcnn(stride_factors=(0.5, 2))

@@ -92,7 +92,8 @@ class FasterRcnnHead(Head):
     ) -> Detections:
         """Detections from class logits (0 is background) and box regression (4 per class) of all proposals, image after image."""
         counts = [len(p) for p in proposals]
-        boxes = self.roi_heads.box_coder.decode(regression, list(proposals))
+        # Without any proposal torchvision leaves the sides of all classes in one row.
+        boxes = self.roi_heads.box_coder.decode(regression, list(proposals)).reshape(*logits.shape, 4)
         scores = logits.softmax(dim=1)
         return fill_slots(
             torch.split(scores[:, 1:], counts), torch.split(boxes[:, 1:], counts), image_hw, self.settings
