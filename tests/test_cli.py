@@ -109,7 +109,21 @@ def test_predict_hands_over(api: FakeApi, run_folder: Path, tmp_path: Path) -> N
 
 
 def test_every_setting_of_the_prediction_is_an_option(api: FakeApi, run_folder: Path) -> None:
-    words = "--threshold 0.3 --tiles 512 --overlap 0.1 --no-whole --batch-size 3 --every 5 --write yolo,json".split()
+    words = [
+        "--threshold",
+        "0.3",
+        "--tiles",
+        "512",
+        "--overlap",
+        "0.1",
+        "--no-whole",
+        "--batch-size",
+        "3",
+        "--every",
+        "5",
+        "--write",
+        "yolo,json",
+    ]
     assert cli.run(["predict", str(run_folder), str(run_folder), *words]) == 0
     written: dict[str, Any] = {"threshold": 0.3, "tiles": 512, "overlap": 0.1, "whole": False, "batch_size": 3}
     expected = config.Prediction(**written, every=5, write=("yolo", "json"))
@@ -143,6 +157,8 @@ def test_every_setting_of_the_prediction_is_an_option(api: FakeApi, run_folder: 
         (["predict", "RUN", "nothing.jpg"], 1, "there is no nothing.jpg"),
         (["trian"], 2, "Did you mean 'train'?"),
         (["predict", "RUN"], 2, "Missing argument"),
+        (["train", "faster_rcnn", "backbone=tiny-dinov4", "DATA"], 1, 'did you mean "tiny-dinov3"?'),
+        (["backbones", "--size", "0", "640"], 2, "--size: 0 640 is wrong; give height and width in pixels"),
         (["predict", "RUN", "RUN", "--tiles", "0"], 2, "tiles: 0 is wrong; give integer >= 1 or none"),
         (
             ["predict", "RUN", "RUN", "--write", "json,txt"],

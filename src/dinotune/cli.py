@@ -121,8 +121,8 @@ def train(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="EXPERIMENT|FOLDER [MODIFIER ...] [KEY=VALUE ...]",
-            help="Recipe, YAML file or folder of a data set, and changes to it.",
+            metavar="EXPERIMENT|FOLDER MODIFIER KEY=VALUE",
+            help="Recipe, YAML file or folder of a data set; then modifiers of it, and settings to change.",
         ),
     ] = None,
     out: Out = None,
@@ -164,8 +164,8 @@ def check(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="FOLDER|EXPERIMENT [MODIFIER ...] [KEY=VALUE ...]",
-            help="Folder of a data set; or recipe, YAML file or run folder, and changes to it.",
+            metavar="FOLDER|EXPERIMENT MODIFIER KEY=VALUE",
+            help="Folder of a data set, recipe, YAML file or run folder; then modifiers of it, and settings to change.",
         ),
     ],
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as .json or .txt.")] = None,
@@ -227,6 +227,8 @@ def backbones(
     """Print the DINO models with their true numbers."""
     from dinotune import listings
 
+    if size is not None and min(size) < 1:
+        raise SettingsError(f"--size: {size[0]} {size[1]} is wrong; give height and width in pixels, e.g. 480 640")
     listings.print_backbones(size)
 
 
@@ -274,9 +276,10 @@ def schema() -> None:
 def _find_weights(loaded: Loaded) -> None:
     """Refusals of the hub and mistyped paths are said before torch is loaded."""
     from dinotune.backbones.sources import locate
+    from dinotune.backbones.variants import TINY_IDS
 
     id_ = loaded.experiment.backbone.id
-    if not id_.startswith("tiny-"):
+    if id_ not in TINY_IDS:
         locate(id_)
 
 

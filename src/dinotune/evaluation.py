@@ -106,5 +106,6 @@ def _own_draws(device: torch.device, seed: int) -> Iterator[None]:
 
 
 def explain(evaluation: Evaluation) -> str | None:
-    """Where AP is 0: the mistake that would explain it, in a sentence; otherwise none."""
-    return explain_zero(evaluation.records, evaluation.detected) if evaluation.metrics["AP"] == 0 else None
+    """Where AP is 0 and no note says why: the mistake that would explain it, in a sentence; otherwise none."""
+    unexplained = evaluation.metrics["AP"] == 0 and not evaluation.metrics.notes
+    return explain_zero(evaluation.records, evaluation.detected) if unexplained else None

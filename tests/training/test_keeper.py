@@ -91,7 +91,7 @@ def test_why_ap_is_zero_is_said(
     settings = ("training.epochs=1", "training.learning_rate=1e-12", "head.score_threshold=0.99", "data.train.limit=4")
     run = api.train(changed(small_experiment, *settings), out=tmp_path / "run")
     assert run.metrics["AP"] == 0
-    said = "There are no detections at all: every score is under the head's threshold"
+    said = "there are no detections at all, so every AP is 0: every score is under the head's threshold"
     assert said in (run.folder / "train.log").read_text()
     capsys.readouterr()
     measured = api.evaluate(run.folder)

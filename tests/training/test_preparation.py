@@ -3,7 +3,7 @@
 import pytest
 
 from dinotune import config
-from dinotune.training.preparation import ignored_settings
+from dinotune.training.preparation import ignored_settings, prepare
 from tests.training.small_runs import changed
 
 
@@ -35,3 +35,11 @@ def test_settings_without_effect_are_named(
     small_experiment: config.Experiment, overrides: list[str], said: list[str]
 ) -> None:
     assert ignored_settings(changed(small_experiment, *overrides), steps_per_epoch=6) == said
+
+
+@pytest.mark.parametrize(("trainable", "said"), [("[]", True), ("1", False)])
+def test_random_weights_that_never_learn_are_named(
+    small_experiment: config.Experiment, trainable: str, said: bool
+) -> None:
+    opening = "\n".join(prepare(changed(small_experiment, f"backbone.trainable={trainable}")).opening)
+    assert ("the backbone's random weights never learn; backbone.trainable=all lets them" in opening) is said

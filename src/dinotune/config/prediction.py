@@ -31,7 +31,7 @@ class Prediction(Section):
     write: Annotated[
         tuple[Literal["json", "pictures", "yolo", "coco"], ...], BeforeValidator(_listed), Field(min_length=1)
     ] = ("json", "pictures")
-    """What to write, with commas between: predictions as JSON, drawn pictures (or video), labels to correct by hand."""
+    """What to write, with commas between: `json` (predictions), `pictures` (drawn, or the video), `yolo` and `coco` (labels to correct by hand)."""
 
     @classmethod
     def checked(cls, **values: Any) -> Self:

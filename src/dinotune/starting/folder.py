@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from dinotune.data import formats
 from dinotune.data.formats.base import pictures_below
@@ -91,7 +92,7 @@ def _nothing_found(folder: Path) -> str:
     return (
         f"{looked_for}\nFound {counted(pictures, 'picture')}, but no labels that can be read. Draw boxes with a labelling "
         "tool and export them in one of these formats; a trained model needs none: "
-        f"dinotune predict runs/latest {folder}"
+        f"dinotune predict runs/latest {quote(str(folder))}"
     )
 
 

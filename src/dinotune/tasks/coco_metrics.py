@@ -124,7 +124,7 @@ def average_precision(records: Records, detected: DetectedBoxes) -> float | None
 def _notes(records: Records, detected: DetectedBoxes, outside: int) -> tuple[str, ...]:
     notes = []
     if not len(detected):
-        notes.append("there are no detections at all, so every AP is 0")
+        notes.append("there are no detections at all, so every AP is 0: every score is under the head's threshold")
     if outside:
         notes.append(
             f"{outside} of {len(detected)} detections lie on pictures outside {records.name} and were left out"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import lightning.pytorch as pl
@@ -254,5 +255,5 @@ class RunKeeper(pl.Callback):
     def _raise_interrupted(self) -> None:
         assert self.stop.signal_number is not None
         raise InterruptedRunError(
-            self.stop.signal_number, f"stopped as asked; go on with: dinotune train --resume {self.folder}"
+            self.stop.signal_number, f"stopped as asked; go on with: dinotune train --resume {quote(str(self.folder))}"
         )

@@ -57,7 +57,7 @@ def prepare(experiment: config.Experiment, *, resume: bool = False, check: bool 
         describe_records(measured),
         *checked,
         report.describe(),
-        _describe_parameters(model),
+        _describe_parameters(model, experiment),
     ]
     training = experiment.training
     if training.initialize_from is not None and not resume:
@@ -77,12 +77,15 @@ def describe_records(records: Records) -> str:
     return "\n  ".join([f"data: {records.name}: {counts}", *records.notes])
 
 
-def _describe_parameters(model: Model) -> str:
+def _describe_parameters(model: Model, experiment: config.Experiment) -> str:
     learning = {id(p) for _, group in model.backbone.stage_parameters() for _, p in group}
     backbone = sum(p.numel() for p in model.backbone.parameters())
     learns = sum(p.numel() for p in model.backbone.parameters() if id(p) in learning)
     head = sum(p.numel() for p in model.head.parameters())
-    return f"parameters: backbone {backbone:,} ({learns:,} learn), head {head:,}"
+    counts = f"parameters: backbone {backbone:,} ({learns:,} learn), head {head:,}"
+    if learns or model.backbone.identity.sha256 is not None or experiment.training.initialize_from is not None:
+        return counts
+    return f"{counts}\n  the backbone's random weights never learn; backbone.trainable=all lets them"
 
 
 def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> list[str]:
@@ -90,7 +93,9 @@ def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> lis
     training, steps = experiment.training, experiment.training.epochs * steps_per_epoch
     notices = []
     if (warmup := warmup_steps(training, steps)) < training.warmup_steps:
-        notices.append(f"training.warmup_steps: {training.warmup_steps} is too long for {steps} steps; {warmup} taken")
+        notices.append(
+            f"training.warmup_steps: {training.warmup_steps} is too long for {counted(steps, 'step')}; {warmup} taken"
+        )
     if isinstance(training.schedule, config.Steps):
         late = [epoch for epoch in training.schedule.epochs if epoch >= training.epochs]
         if late:

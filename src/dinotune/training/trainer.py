@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 import lightning.pytorch as pl
@@ -181,7 +182,7 @@ def _closing(folder: Path, module: TrainingModule) -> str:
     reached = [f"best {name} {value:.4f}" for name, value in sorted(module.state.best.items())] or ["nothing measured"]
     return (
         f"{', '.join(reached)} on {module.experiment.evaluation.split}; next:\n"
-        f"  dinotune evaluate {folder}\n  dinotune predict {folder} PICTURES"
+        f"  dinotune evaluate {quote(str(folder))}\n  dinotune predict {quote(str(folder))} PICTURES"
     )
 
 
