@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dinotune import cli, config
+from dinotune import cli, config, listings
 from dinotune.errors import DataError
 from tests.data.small_sets import write_coco_set
 
@@ -234,6 +234,19 @@ def test_list_runs(run_folder: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert "runs/one" in printed
     assert "0.25" in printed
     assert "latest" not in printed
+
+
+def test_of_many_classes_the_most_frequent_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = dict.fromkeys(("AP", "AP50", "threshold", "precision", "recall", "F1"), 0.5)
+    classes = {f"class number {i}": {**numbers, "objects": i} for i in range(60)}
+    listings.print_metrics({"AP": 0.5, "images": 7, "per_class": classes, "folder": "there"})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in lines if "number" in line][:2] == [
+        ["class", "number", "59", "59"],
+        ["class", "number", "58", "58"],
+    ]
+    assert sum("number" in line for line in lines) == listings.MOST_CLASSES, "names do not fold at 80 columns"
+    assert "20 classes with fewer or no objects: metrics.json has all" in lines
 
 
 def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -13,11 +14,15 @@ from dinotune.config.experiment import Experiment
 from dinotune.config.fields import sections
 from dinotune.config.recipes import MODIFIERS, RECIPES, header, names
 from dinotune.config.reference import settings_reference
+from dinotune.data.problems import counted
+
+MOST_CLASSES = 40
+"""Classes of an evaluation that are printed; its metrics.json has all."""
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; long cells fold."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
@@ -75,10 +80,20 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
     numbers = {name: value for name, value in metrics.items() if name.startswith(("AP", "AR"))}
     shown = [f"{name} {_cell(value)}" for name, value in numbers.items()]
     print(f"On {metrics['images']} pictures: {'  '.join(shown)}")
-    columns = ("objects", "AP", "AP50", "threshold", "precision", "recall", "F1")
-    rows = [(name, *(_cell(values[column]) for column in columns)) for name, values in metrics["per_class"].items()]
-    print_table("Classes (at the threshold of the best F1, IoU 0.5)", ("class", *columns), rows)
+    _print_classes(metrics["per_class"])
     print(f"Metrics and predictions: {metrics['folder']}")
+
+
+def _print_classes(classes: Mapping[str, Mapping[str, Any]]) -> None:
+    """The classes with objects, in their order; of many, the most frequent."""
+    columns = ("objects", "AP", "AP50", "threshold", "precision", "recall", "F1")
+    shown = [name for name, values in classes.items() if values["objects"]]
+    if len(shown) > MOST_CLASSES:
+        shown = sorted(shown, key=lambda name: -classes[name]["objects"])[:MOST_CLASSES]
+    rows = [(name, *(_cell(classes[name][column]) for column in columns)) for name in shown]
+    print_table("Classes (at the threshold of the best F1, IoU 0.5)", ("class", *columns), rows)
+    if len(shown) < len(classes):
+        print(f"{counted(len(classes) - len(shown), 'class')} with fewer or no objects: metrics.json has all")
 
 
 def _scores(run: Path) -> tuple[str, str]:

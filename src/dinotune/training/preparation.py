@@ -54,7 +54,7 @@ def prepare(experiment: config.Experiment, *, resume: bool = False, check: bool 
     opening = [
         f"device: {device}, precision: {precision}",
         describe_records(train),
-        describe_records(measured),
+        describe_records(measured) if measured is not train else "measured on the training pictures",
         *checked,
         report.describe(),
         _describe_parameters(model, experiment),
