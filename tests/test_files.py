@@ -1,5 +1,6 @@
 """A file is the old one or the whole new one, and others may read it."""
 
+import errno
 import json
 import os
 import stat
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dinotune.files import write_atomically, write_json, write_text
+from dinotune.errors import SettingsError
+from dinotune.files import check_folder, write_atomically, write_json, write_text
 
 
 @pytest.fixture
@@ -31,6 +33,32 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         write_atomically(file, fail)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file], "nothing half is left behind"
+
+
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    def fail(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/elsewhere")
+
+    for path, said in (
+        (tmp_path / "weights", "No space left"),
+        (tmp_path / "file" / "weights", "File exists|Not a directory"),
+    ):
+        with pytest.raises(OSError, match=said) as raised:
+            write_atomically(path, fail)
+        assert raised.value.filename == str(path)
+
+
+def test_folders_that_cannot_be_written_to_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_folder(tmp_path / "new" / "deep")
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"file is a file; name a folder"):
+        check_folder(tmp_path / "file" / "deep")
+    # Permissions hold nothing back from root, which tests often run as.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(SettingsError, match=rf"out: {tmp_path} cannot be written to; name another folder"):
+        check_folder(tmp_path / "new" / "deep")
 
 
 def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +11,33 @@ from dinotune.errors import DinotuneError, SettingsError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it over `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it over `path`.
+
+    OSError names `path`, whatever temporary file was concerned.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def check_folder(folder: Path) -> None:
     """SettingsError where results cannot be written into this folder."""
-    blocking = [path for path in (folder, *folder.absolute().parents) if path.exists() and not path.is_dir()]
+    blocking = [path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()]
     if blocking:
         raise SettingsError(f"out: {blocking[0]} is a file; name a folder")
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise SettingsError(f"out: {there.absolute()} cannot be written to; name another folder")
 
 
 def find_checkpoint(source: Path) -> Path:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dinotune import config
 from dinotune.config.loading import dump_experiment
 from dinotune.errors import SettingsError
-from dinotune.files import write_json, write_text
+from dinotune.files import check_folder, write_json, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +41,7 @@ def create_run_folder(experiment: config.Experiment, out: Path | None, *, overwr
 def check_free(experiment: config.Experiment, out: Path, *, overwrite: bool = False) -> None:
     """SettingsError where no run can be written into `out`: a file, or a folder that must be left alone."""
     folder = out.resolve() if out.is_symlink() else out
-    if folder.exists() and not folder.is_dir():
-        raise SettingsError(f"out: {folder} is a file; name a folder")
+    check_folder(folder)
     if folder.is_dir() and any(folder.iterdir()):
         if not overwrite:
             raise SettingsError(
