@@ -9,8 +9,8 @@ from typing import Any
 
 from dinotune import config
 from dinotune.config.loading import load_experiment
-from dinotune.data.check import USUAL_PATCH, DataCheck, check_data
-from dinotune.data.check_report import describe, to_json
+from dinotune.data.checks.data_set import USUAL_PATCH, DataCheck, check_data
+from dinotune.data.checks.report import describe, to_json
 from dinotune.errors import SettingsError
 from dinotune.files import write_json, write_text
 from dinotune.starting.folder import find_data_set

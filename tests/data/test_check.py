@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dinotune import config
-from dinotune.data.check import check_data
-from dinotune.data.check_report import describe, to_json
+from dinotune.data.checks.data_set import check_data
+from dinotune.data.checks.report import describe, to_json
 from dinotune.data.problems import Kind, Problem
 from tests.data.broken_sets import ALONE, TOGETHER, Case, CocoSet, draw, line_of
 from tests.data.broken_voc_yolo import VOC, YOLO, VocCase, write_voc, write_yolo

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dinotune import config
 from dinotune.backbones.variants import find_variant
-from dinotune.data.check import USUAL_PATCH, decode
-from dinotune.data.check_splits import check_splits, small_objects
+from dinotune.data.checks.data_set import USUAL_PATCH, decode
+from dinotune.data.checks.splits import check_splits, small_objects
 from dinotune.data.problems import Findings
 from dinotune.data.records import Records
 from dinotune.data.splits import apply_on_error, find_places

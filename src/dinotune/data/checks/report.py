@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from dinotune.data.check import DataCheck, SplitCounts
+from dinotune.data.checks.data_set import DataCheck, SplitCounts
 from dinotune.data.problems import Findings, Kind, Problem, counted
 
 MOST_CLASSES = 30

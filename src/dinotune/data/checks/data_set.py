@@ -1,6 +1,6 @@
 """The check of a data set: every problem of its annotations and pictures, and counts per class and size.
 
-Loads no torch; what is found is described by `data.check_report`.
+Loads no torch; what is found is described by `checks.report`.
 """
 
 import time
@@ -12,8 +12,8 @@ import numpy as np
 
 from dinotune import config
 from dinotune.data import formats
-from dinotune.data.check_pictures import Look, check_pictures
-from dinotune.data.check_splits import check_splits, class_counts, orphans, small_objects
+from dinotune.data.checks.pictures import Look, check_pictures
+from dinotune.data.checks.splits import check_splits, class_counts, orphans, small_objects
 from dinotune.data.formats.base import SplitPlace
 from dinotune.data.problems import FileError, Findings, Kind, counted
 from dinotune.data.records import LabelSet, Records
