@@ -71,12 +71,16 @@ def test_training_on_its_own_validation_split(small_experiment: config.Experimen
     assert (found["images"], found["AP"]) == (5, run.metrics["AP"])
 
 
-def test_evaluations_of_a_lone_file_lie_beside_it(finished_run: Path, tmp_path: Path) -> None:
+def test_evaluations_of_a_lone_file_lie_beside_it(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "sent" / "best_AP.safetensors"
     file.parent.mkdir()
     file.write_bytes((finished_run / "checkpoints" / "best_AP.safetensors").read_bytes())
     found = api.evaluate(file)
     assert Path(found["folder"]) == tmp_path / "sent" / "evaluations" / "data-val-best_AP"
+    printed = "".join(capsys.readouterr())
+    assert f"{file.name}, after epoch" in "".join(printed.split("\n"))
     assert found["AP"] == api.Run(finished_run).metrics["AP"]
 
 

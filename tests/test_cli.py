@@ -145,6 +145,11 @@ def test_every_setting_of_the_prediction_is_an_option(api: FakeApi, run_folder: 
         (["train", "--resume", "nowhere"], 2, "nowhere: no run folder (no experiment.yaml)"),
         (["train", "faster_rcnn", "backbone=facebook/dinov2-small"], 1, "data.root is not set; name a data set's"),
         (["train", "faster_rcnn", "backbone=tiny-dinov3", "DATA", "--out", "RUN"], 2, "RUN is not empty; go on with"),
+        (
+            ["train", "faster_rcnn", "backbone=tiny-dinov3", "DATA", "training.initialize_from=nowhere"],
+            2,
+            "training.initialize_from: nowhere: neither a checkpoint file nor a run folder",
+        ),
         (["evaluate", "RUN", "head.slots=3"], 2, "head.slots cannot change in a trained model; only data."),
         (["evaluate", "nowhere"], 1, "nowhere: neither a checkpoint file nor a run folder"),
         (["evaluate", "RUN", "--out", "RUN/experiment.yaml"], 2, "experiment.yaml is a file; name a folder"),

@@ -75,6 +75,10 @@ def test_every_form_of_a_picture_is_the_same_picture(
     assert same(predictor.predict(form(picture), threshold=0), predictor.predict(picture, threshold=0))
 
 
+def test_a_predictor_says_what_it_is(predictor: Predictor) -> None:
+    assert repr(predictor) == f"Predictor(faster_rcnn on tiny-dinov3, {len(predictor.labels)} classes, cpu)"
+
+
 def test_lists_give_lists(predictor: Predictor, picture: Path, shapes: Path) -> None:
     other = min((shapes / "images" / "test").iterdir())
     one, two = predictor.predict(picture, 0), predictor.predict(other, 0)

@@ -117,7 +117,7 @@ def evaluate(
     run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     folder = Path(out) if out else evaluation_folder(run, experiment.data, split, path.stem)
     check_folder(folder)
-    Progress(None).say(describe_records(records))
+    Progress(None).say(f"model: {path}, after epoch {description.epoch + 1}\n{describe_records(records)}")
     evaluation = _run_evaluation(model, experiment, records)
     evaluation.write(folder)
     draw_pictures(evaluation, folder / "pictures", pictures)

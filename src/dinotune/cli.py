@@ -277,7 +277,14 @@ def _find_weights(loaded: Loaded) -> None:
     """Refusals of the hub and mistyped paths are said before torch is loaded."""
     from dinotune.backbones.sources import locate
     from dinotune.backbones.variants import TINY_IDS
+    from dinotune.files import find_checkpoint
 
+    source = loaded.experiment.training.initialize_from
+    if source is not None and not source.is_file():
+        try:
+            find_checkpoint(source)
+        except DinotuneError as error:
+            raise SettingsError(f"training.initialize_from: {error}") from error
     id_ = loaded.experiment.backbone.id
     if id_ not in TINY_IDS:
         locate(id_)

@@ -56,6 +56,12 @@ class Predictor:
         self.precision = resolve_precision(wanted, self.device)
         self.model = model.to(self.device).eval()
 
+    def __repr__(self) -> str:
+        experiment = self.description.experiment
+        return (
+            f"Predictor({experiment.head.kind} on {experiment.backbone.id}, {len(self.labels)} classes, {self.device})"
+        )
+
     @property
     def labels(self) -> LabelSet:
         """Class names and original ids."""
