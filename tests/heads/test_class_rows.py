@@ -8,22 +8,25 @@ from dinotune.config.fields import choices
 from dinotune.config.loading import load_experiment
 from dinotune.data.records import LabelSet
 
-KINDS = choices(config.Experiment.model_fields["head"])
+HEADS = [
+    *((f"head={kind}",) for kind in choices(config.Experiment.model_fields["head"])),
+    ("head=detr", "head.class_loss=focal"),
+]
 
 
-def shapes(kind: str, classes: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, int]]]:
+def shapes(head_words: tuple[str, ...], classes: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, int]]]:
     """Shapes of a small head's tensors, and its declared rows."""
-    experiment = load_experiment(config.Experiment(), (), ["backbone=tiny-dinov3", f"head={kind}"], {}).experiment
+    experiment = load_experiment(config.Experiment(), (), ["backbone=tiny-dinov3", *head_words], {}).experiment
     labels = LabelSet(tuple(f"class {n}" for n in range(classes)), tuple(range(1, classes + 1)))
     head = build_model(experiment, labels)[0].head
     declared = {name: (rows.first, rows.per_class) for name, rows in head.class_rows().items()}
     return {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}, declared
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_depends_on_the_classes_is_declared(kind: str) -> None:
-    three, declared = shapes(kind, 3)
-    five, declared_again = shapes(kind, 5)
+@pytest.mark.parametrize("head_words", HEADS, ids=" ".join)
+def test_what_depends_on_the_classes_is_declared(head_words: tuple[str, ...]) -> None:
+    three, declared = shapes(head_words, 3)
+    five, declared_again = shapes(head_words, 5)
     assert declared == declared_again
     assert declared.keys() == {name for name in three if three[name] != five[name]}
     for name, (first, rows) in declared.items():

@@ -224,12 +224,3 @@ def test_costs_that_are_not_finite_give_a_loss_that_is_not() -> None:
 def test_wrong_settings_say_what_would_work() -> None:
     with pytest.raises(ValueError, match="8 do not divide channels 36; use 6"):
         config.Detr(channels=36)
-
-
-@pytest.mark.parametrize("class_loss", ["focal", "cross_entropy"])
-def test_class_rows_are_all_that_hangs_on_the_number_of_classes(class_loss: str) -> None:
-    settings = config.Detr.model_validate(SMALL | {"class_loss": class_loss})
-    few, many = (DetrHead(settings, (WIDTH,), (16,), classes=classes).state_dict() for classes in (2, 5))
-    assert {name for name in few if few[name].shape != many[name].shape} == set(make_head().class_rows())
-    for name, rows in make_head().class_rows().items():
-        assert len(many[name]) - len(few[name]) == 3 * rows.per_class

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -37,17 +38,21 @@ Each epoch has 6 batches, 4 saves (steps 2, 4 and 6, and after the evaluation) a
 """
 
 
-@pytest.mark.parametrize("kills", KILLS.values(), ids=KILLS)
-def test_kill_9(page: Path, finished_run: Path, tmp_path: Path, kills: list[Kill]) -> None:
-    killed = tmp_path / "killed"
-    words = ["train", str(page), "--out", str(killed)]
+def kill_and_finish(words: list[str], folder: Path, kills: Sequence[Kill]) -> None:
+    """Train, killed once per entry and gone on with in the same folder, each time where the entry says; to the end."""
     for moment, count, position in kills:
         code, output = ended_run(words, moment, count)
         assert code == -signal.SIGKILL, output
-        state = run_state(killed)
+        state = run_state(folder)
         assert (state["epoch"], state["next_batch"], state["evaluation_pending"]) == position
-        words = ["train", "--resume", str(killed)]
-    api.resume(killed)
+        words = ["train", "--resume", str(folder)]
+    api.resume(folder)
+
+
+@pytest.mark.parametrize("kills", KILLS.values(), ids=KILLS)
+def test_kill_9(page: Path, finished_run: Path, tmp_path: Path, kills: list[Kill]) -> None:
+    killed = tmp_path / "killed"
+    kill_and_finish(["train", str(page), "--out", str(killed)], killed, kills)
     assert_same_runs(finished_run, killed)
 
 
@@ -122,14 +127,8 @@ def test_kill_9_between_stages(small_experiment: config.Experiment, page: Path, 
     ]
     whole = api.train(changed(small_experiment, *settings), out=tmp_path / "whole").folder
     killed = tmp_path / "killed"
-    words = ["train", str(page), "--out", str(killed), *settings]
-    for moment, count, position in (("saved", 2, (0, 6, True)), ("batch", 7, (2, 0, False))):
-        code, output = ended_run(words, moment, count)
-        assert code == -signal.SIGKILL, output
-        state = run_state(killed)
-        assert (state["epoch"], state["next_batch"], state["evaluation_pending"]) == position
-        words = ["train", "--resume", str(killed)]
-    api.resume(killed)
+    kills = [("saved", 2, (0, 6, True)), ("batch", 7, (2, 0, False))]
+    kill_and_finish(["train", str(page), "--out", str(killed), *settings], killed, kills)
     assert_same_runs(whole, killed)
     assert "of the backbone learn from here on" in (killed / "train.log").read_text()
 
