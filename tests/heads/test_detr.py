@@ -10,7 +10,7 @@ from transformers.models.detr.modeling_detr import DetrDecoder, DetrEncoder, Det
 
 from dinotune import config
 from dinotune.heads.detr import DetrHead
-from dinotune.heads.detr.positions import sine_positions
+from dinotune.heads.positions import sine_positions
 from dinotune.types import Features, Targets
 
 WIDTH = 16

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dinotune.config.experiment import Experiment
-from dinotune.config.head import FasterRcnn
+from dinotune.config.heads.faster_rcnn import FasterRcnn
 from dinotune.config.loading import load_experiment
 from dinotune.errors import SettingsError
 from dinotune.starting.choices import Wishes, choose

@@ -5,7 +5,11 @@ from dinotune.config.backbone import Backbone, TinyShape, TrainableStage
 from dinotune.config.data import Augmentation, Data, Split
 from dinotune.config.evaluation import Evaluation
 from dinotune.config.experiment import Experiment
-from dinotune.config.head import CrossEntropy, Detr, FasterRcnn, Focal, Head, QueryHead
+from dinotune.config.head import Head
+from dinotune.config.heads.class_loss import CrossEntropy, Focal
+from dinotune.config.heads.detr import Detr
+from dinotune.config.heads.faster_rcnn import FasterRcnn
+from dinotune.config.heads.query_head import QueryHead
 from dinotune.config.prediction import Prediction
 from dinotune.config.training import (
     Adam,

@@ -9,7 +9,8 @@ from dinotune.config.backbone import Backbone
 from dinotune.config.base import Section
 from dinotune.config.data import Data
 from dinotune.config.evaluation import Evaluation
-from dinotune.config.head import FasterRcnn, Head
+from dinotune.config.head import Head
+from dinotune.config.heads.faster_rcnn import FasterRcnn
 from dinotune.config.training import Training
 
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from dinotune import config
 from dinotune.heads.base import ClassRows, Head
 from dinotune.heads.class_losses import build_class_loss
-from dinotune.heads.detr.layers import DecoderLayer, EncoderLayer
-from dinotune.heads.detr.positions import sine_positions
+from dinotune.heads.positions import sine_positions
 from dinotune.heads.pyramid import SingleMap
 from dinotune.heads.queries import QueryOutputs, best_detections
 from dinotune.heads.set_criterion import SetCriterion
+from dinotune.heads.transformer import DecoderLayer, EncoderLayer, box_layers
 from dinotune.types import Detections, Features, Losses, Targets
 
 
@@ -36,13 +36,7 @@ class DetrHead(Head):
         self.decoder = nn.ModuleList(DecoderLayer(settings) for _ in range(settings.decoder_layers))
         self.decoder_norm = nn.LayerNorm(settings.channels)
         self.classify = nn.Linear(settings.channels, self.class_loss.outputs)
-        self.locate = nn.Sequential(
-            nn.Linear(settings.channels, settings.channels),
-            nn.ReLU(),
-            nn.Linear(settings.channels, settings.channels),
-            nn.ReLU(),
-            nn.Linear(settings.channels, 4),
-        )
+        self.locate = box_layers(settings.channels)
         self._initialize()
 
     def _initialize(self) -> None:

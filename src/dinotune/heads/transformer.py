@@ -1,4 +1,4 @@
-"""Transformer layers of DETR (Carion et al. 2020, figure 10): normed after each part, positions added at every layer."""
+"""Transformer layers of the DETR family (Carion et al. 2020, figure 10): normed after each part, positions added at every layer."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -71,3 +71,14 @@ class DecoderLayer(nn.Module):
         queries = self.cross_attention(queries, positions, memory, memory_positions)
         answer: Tensor = self.feedforward(queries)
         return answer
+
+
+def box_layers(channels: int) -> nn.Sequential:
+    """From a query to four numbers that make its box."""
+    return nn.Sequential(
+        nn.Linear(channels, channels),
+        nn.ReLU(),
+        nn.Linear(channels, channels),
+        nn.ReLU(),
+        nn.Linear(channels, 4),
+    )
