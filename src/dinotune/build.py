@@ -3,6 +3,8 @@
 import torch
 
 from dinotune import config
+from dinotune.adapters.base import Adapter
+from dinotune.adapters.norm_bias import NormBiasAdapter
 from dinotune.backbones.base import Backbone
 from dinotune.backbones.load import build_backbone
 from dinotune.backbones.weights import LoadReport
@@ -22,14 +24,31 @@ def build_head(settings: config.Head, backbone: Backbone, labels: LabelSet) -> H
             return DetrHead(settings, backbone.channels, backbone.strides, len(labels))
 
 
+def build_adapter(settings: config.Adapter) -> Adapter | None:
+    """The adapter that `adapter.kind` names, not yet attached; none for a frozen backbone."""
+    match settings:
+        case config.Frozen():
+            return None
+        case config.NormBias():
+            return NormBiasAdapter(settings)
+
+
 def build_model(experiment: config.Experiment, labels: LabelSet) -> tuple[Model, LoadReport]:
-    """Backbone and head of an experiment; random weights are drawn from its seed alone.
+    """Backbone, adapter and head of an experiment; random weights are drawn from its seed alone.
+
+    The head's do not depend on the adapter, so that adapters can be compared.
 
     Raises:
         WeightsError: the backbone's weights cannot be found, reached or loaded completely.
+        SettingsError: this backbone cannot have the adapter.
     """
     backbone, report = build_backbone(experiment.backbone, seed=experiment.seed)
+    adapter = build_adapter(experiment.adapter)
+    if adapter is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(experiment.seed)
+            adapter.attach(backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
         head = build_head(experiment.head, backbone, labels)
-    return Model(backbone, head), report
+    return Model(backbone, head, adapter), report

@@ -5,6 +5,7 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dinotune.adapters.base import Adapter
 from dinotune.backbones.base import Backbone
 from dinotune.heads.base import Head
 from dinotune.types import Features, Losses, Predictions, Targets
@@ -13,10 +14,12 @@ from dinotune.types import Features, Losses, Predictions, Targets
 class Model(nn.Module):
     """Images in, losses or predictions out. Images are RGB floats in [0, 1], ``[batch, 3, height, width]``."""
 
-    def __init__(self, backbone: Backbone, head: Head) -> None:
+    def __init__(self, backbone: Backbone, head: Head, adapter: Adapter | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.adapter = adapter
+        """What was attached to the backbone; its parameters are the backbone's."""
 
     @property
     def size_multiple(self) -> int:

@@ -1,11 +1,13 @@
 """The contract every backbone keeps: images -> Cut -> Features, cut where learning begins."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dinotune.backbones.slots import AfterBlocks
 from dinotune.types import Features
 
 
@@ -24,13 +26,17 @@ class Cut:
     """What the frozen part computed: all that the trained part needs, before any norm.
 
     `taps` holds the raw output sequences (prefix tokens included, or maps for ConvNeXt) of every
-    tapped block below the cut, by block number; `sequence` is the input of the first block that
-    learns, the images themselves where the patch embedding learns, or none where everything is frozen.
+    tapped block below the cut, by block number; `sequence` is what the trained part starts from: the
+    input of the first block in which something learns, the output of the first block that an adapter
+    follows, the images themselves where the patch embedding learns, or none where everything is frozen.
+    `guidance` is the attention map that the adapter asks for, [batch, 1, h, w], unless blocks that
+    learn have a part in it.
     """
 
     taps: dict[int, Tensor]
     sequence: Tensor | None
     image_hw: tuple[int, int]
+    guidance: Tensor | None = None
 
 
 class Backbone(nn.Module, ABC):
@@ -59,10 +65,49 @@ class Backbone(nn.Module, ABC):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     identity: WeightsIdentity
+    adapter: AfterBlocks | None
+    """The adapter after blocks, if there is one."""
+
+    @abstractmethod
+    def put_after(self, adapter: AfterBlocks) -> None:
+        """Let an adapter act after its blocks. SettingsError where one lies above the deepest tap."""
+
+    @abstractmethod
+    def put_inside(self, parameters: Mapping[int, Sequence[nn.Parameter]], modules: Iterable[nn.Module] = ()) -> None:
+        """Let parameters inside blocks learn in every epoch, in place of those before.
+
+        Args:
+            parameters: By block number; parameters of the blocks' modules.
+            modules: Modules of these blocks that follow `train` and `eval` (dropout); all others of a frozen block
+                stay in eval.
+
+        Raises:
+            SettingsError: a block lies above the deepest tap.
+        """
+
+    @abstractmethod
+    def linear_layers(self, block: int) -> Mapping[str, tuple[str, ...]]:
+        """Linear layers of a block: `qkv`, `proj`, `fc1`, `fc2` to their full names in the backbone.
+
+        Attention's queries, keys and values are one layer; `fc1` of a gated MLP can be two. ConvNeXt has no
+        attention.
+        """
+
+    @abstractmethod
+    def block_modules(self, block: int) -> list[nn.Module]:
+        """The modules that make up a block."""
+
+    @abstractmethod
+    def block_channels(self, block: int) -> int:
+        """Channels of a block's output."""
+
+    @abstractmethod
+    def adapter_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """Named parameters of the adapter, after blocks and inside them, each once."""
 
     @abstractmethod
     def frozen_part(self, images: Float[Tensor, "batch 3 height width"]) -> Cut:
-        """Run every leading block in which nothing learns (eval, no_grad)."""
+        """Run every leading block that neither learns nor depends on something that does (eval, no_grad)."""
 
     @abstractmethod
     def trained_part(self, cut: Cut) -> Features:
@@ -79,7 +124,7 @@ class Backbone(nn.Module, ABC):
     def stage_parameters(self) -> list[tuple[float | None, list[tuple[str, nn.Parameter]]]]:
         """Named parameters that learn in any stage, grouped by the stage's learning rate, each once.
 
-        (The first stage that names a parameter decides.) Parameters of later stages are in the
+        Those of the adapter are not among them. (The first stage that names a parameter decides.) Parameters of later stages are in the
         optimiser from the start and receive no gradient before their epoch.
         """
 

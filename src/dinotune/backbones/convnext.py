@@ -1,6 +1,6 @@
 """DINOv3's ConvNeXt (arXiv 2508.10104) on timm's blocks: taps at the ends of its four stages."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch.nn import functional
 from dinotune import config
 from dinotune.backbones.base import WeightsIdentity
 from dinotune.backbones.shapes import ConvNextShape
+from dinotune.backbones.slots import AfterBlocks
 from dinotune.backbones.snapshots import Statistics
 from dinotune.backbones.staged import StagedBackbone
 from dinotune.errors import SettingsError
@@ -53,15 +54,23 @@ class ConvNextBackbone(StagedBackbone):
         embedded: Tensor = self.encoder.get_submodule("stem")(images)
         return embedded
 
-    def _run_blocks(self, x: Tensor, blocks: range, image_hw: tuple[int, int], taps: dict[int, Tensor]) -> Tensor:
-        for block in blocks:
-            for module in self._block_modules(block):
-                x = module(x)
-            if block in self.blocks:
-                taps[block] = x
-                stride = self._block_stride(block)
-                assert x.shape[-2:] == (image_hw[0] // stride, image_hw[1] // stride), "one cell per stride"
-        return x
+    def put_after(self, adapter: AfterBlocks) -> None:
+        """Let an adapter act after its blocks. SettingsError for one that wants to know where CLS looks."""
+        if adapter.needs_guidance:
+            raise SettingsError("adapter.kind: this one follows the attention of CLS, and ConvNeXt has none; use a ViT")
+        super().put_after(adapter)
+
+    def _change_cells(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        cells = change(x.flatten(2).transpose(1, 2))
+        return cells.transpose(1, 2).reshape(x.shape)
+
+    def _guidance(self, x: Tensor, block: int, image_hw: tuple[int, int]) -> Tensor:  # noqa: ARG002
+        raise AssertionError("put_after refuses adapters that need guidance")
+
+    def linear_layers(self, block: int) -> dict[str, tuple[str, ...]]:
+        """`fc1` and `fc2`."""
+        stage, number = self._places[block]
+        return {name: (f"encoder.stages.{stage}.blocks.{number}.mlp.{name}",) for name in ("fc1", "fc2")}
 
     def _features(self, taps: dict[int, Tensor], image_hw: tuple[int, int]) -> Features:
         deepest = taps[self.blocks[-1]]
@@ -71,6 +80,8 @@ class ConvNextBackbone(StagedBackbone):
         else:
             cls = functional.layer_norm(mean.flatten(1), (mean.shape[1],))
         maps = tuple(self._normed(block, taps[block]) for block in self.blocks)
+        grids = tuple(self._grid_after(block, image_hw) for block in self.blocks)
+        assert tuple(grid.shape[2:] for grid in maps) == grids, "one cell per stride"
         return Features(maps=maps, strides=self.strides, cls=cls, prefix=(), image_hw=image_hw)
 
     def _normed(self, block: int, grid: Tensor) -> Tensor:
@@ -83,7 +94,8 @@ class ConvNextBackbone(StagedBackbone):
     def _uses_final_norm(self) -> bool:
         return self.blocks[-1] == self.depth - 1
 
-    def _block_modules(self, block: int) -> list[nn.Module]:
+    def block_modules(self, block: int) -> list[nn.Module]:
+        """The block, and the downsampling before the first one of a stage."""
         stage, number = self._places[block]
         names = [f"stages.{stage}.downsample"] if number == 0 else []
         return [self.encoder.get_submodule(name) for name in [*names, f"stages.{stage}.blocks.{number}"]]
@@ -91,7 +103,8 @@ class ConvNextBackbone(StagedBackbone):
     def _embedding_parameters(self) -> Iterable[nn.Parameter]:
         return self.encoder.get_submodule("stem").parameters()
 
-    def _block_channels(self, block: int) -> int:
+    def block_channels(self, block: int) -> int:
+        """The width of the block's stage."""
         return self.shape.widths[self._places[block][0]]
 
     def _block_stride(self, block: int) -> int:

@@ -1,6 +1,6 @@
 """Which blocks are read and which learn when: settings resolved by depth. Loads no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dinotune import config
@@ -54,7 +54,12 @@ def resolve_stages(stages: Sequence[config.TrainableStage], depth: int, deepest:
     Blocks above the `deepest` tap never run: `all` leaves them out, naming them is an error.
     """
     resolved = [
-        Stage(_stage_blocks(stage, depth, deepest), stage.blocks == "all", stage.from_epoch, stage.learning_rate)
+        Stage(
+            frozenset(resolve_learning(stage.blocks, depth, deepest, "backbone.trainable.blocks")),
+            stage.blocks == "all",
+            stage.from_epoch,
+            stage.learning_rate,
+        )
         for stage in stages
     ]
     return tuple(sorted(resolved, key=lambda stage: stage.from_epoch))
@@ -67,26 +72,37 @@ def stage_at(stages: Sequence[Stage], epoch: int) -> Stage:
     return Stage(blocks, any(stage.embedding for stage in begun))
 
 
-def _stage_blocks(stage: config.TrainableStage, depth: int, deepest: int) -> frozenset[int]:
-    where = "backbone.trainable.blocks"
-    match stage.blocks:
+def resolve_learning(
+    blocks: int | Sequence[int] | str, depth: int, deepest: int, where: str = "adapter.blocks"
+) -> tuple[int, ...]:
+    """Blocks in or after which something learns, ascending: the last k, a list, or `all` up to the `deepest` tap.
+
+    Raises:
+        SettingsError: out of range, or above the deepest tap, where a block would never run; `where` names the setting.
+    """
+    match blocks:
         case "all":
-            return frozenset(range(deepest + 1))
+            return tuple(range(deepest + 1))
         case int(count):
             if count > depth:
                 raise SettingsError(
                     f"{where}: {count} is more than the {depth} blocks of this backbone; use {depth} or all"
                 )
-            blocks = frozenset(range(depth - count, depth))
+            chosen = list(range(depth - count, depth))
         case numbers:
-            blocks = frozenset(_resolve(number, depth, where) for number in numbers)
-    above = sorted(block for block in blocks if block > deepest)
-    if above:
+            chosen = sorted({_resolve(int(number), depth, where) for number in numbers})
+    refuse_above(chosen, deepest, where)
+    return tuple(chosen)
+
+
+def refuse_above(blocks: Iterable[int], deepest: int, where: str) -> None:
+    """SettingsError where a block lies above the deepest tap."""
+    highest = max(blocks, default=deepest)
+    if highest > deepest:
         raise SettingsError(
-            f"{where}: block {above[-1]} lies above the deepest tap and would never run; "
-            f"add {above[-1]} to backbone.blocks or let blocks up to {deepest} learn"
+            f"{where}: block {highest} lies above the deepest tap and would never run; "
+            f"add {highest} to backbone.blocks or let blocks up to {deepest} learn"
         )
-    return blocks
 
 
 def _resolve(number: int, depth: int, where: str) -> int:

@@ -1,8 +1,8 @@
 """The cut and the stages, shared by all backbones: what runs frozen, what learns from which epoch."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
@@ -10,17 +10,19 @@ from torch import Tensor, nn
 
 from dinotune import config
 from dinotune.backbones.base import Backbone, Cut, WeightsIdentity
-from dinotune.backbones.plan import Stage, resolve_blocks, resolve_stages, stage_at
+from dinotune.backbones.plan import Stage, refuse_above, resolve_blocks, resolve_stages, stage_at
+from dinotune.backbones.slots import AfterBlocks, Inside
 from dinotune.backbones.snapshots import Statistics
 from dinotune.errors import DinotuneError
 from dinotune.types import Features
 
 
 class StagedBackbone(Backbone):
-    """A chain of blocks driven one by one and cut at the input of the first block that learns.
+    """A chain of blocks driven one by one and cut where learning begins.
 
-    Blocks above the deepest tap never run. Where the patch embedding learns, the cut lies at the
-    images themselves. Frozen modules stay in eval whatever `train` says; learning ones follow it.
+    What learns inside a block cuts at its input, an adapter after a block at its output. Blocks above
+    the deepest tap never run. Where the patch embedding learns, the cut lies at the images themselves.
+    Frozen modules stay in eval whatever `train` says; learning ones follow it.
     """
 
     encoder: nn.Module
@@ -40,11 +42,13 @@ class StagedBackbone(Backbone):
         self.register_buffer("_std", torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
         self.tap_norm = settings.tap_norm
         self.blocks = resolve_blocks(settings.blocks, self.depth, stage_ends)
-        self.channels = tuple(self._block_channels(block) for block in self.blocks)
+        self.channels = tuple(self.block_channels(block) for block in self.blocks)
         self.strides = tuple(self._block_stride(block) for block in self.blocks)
         early = [(b, c) for b, c in zip(self.blocks, self.channels, strict=True) if b != self.depth - 1]
         learned = early if self.tap_norm == "batch_norm" else []
         self.tap_norms = nn.ModuleDict({str(block): nn.BatchNorm2d(channels) for block, channels in learned})
+        self.adapter = None
+        self._inside = Inside()
         self._stages = resolve_stages(settings.trainable, self.depth, self.blocks[-1])
         self._stage = stage_at(self._stages, 0)
         self._apply_stage()
@@ -59,23 +63,23 @@ class StagedBackbone(Backbone):
         """Normalised images to the input of block 0."""
 
     @abstractmethod
-    def _run_blocks(self, x: Tensor, blocks: range, image_hw: tuple[int, int], taps: dict[int, Tensor]) -> Tensor:
-        """Run some blocks; outputs of tapped ones go into `taps`."""
+    def _change_cells(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """A block's output with its patch tokens [batch, cells, width] changed, all else as it is."""
+
+    @abstractmethod
+    def _guidance(self, x: Tensor, block: int, image_hw: tuple[int, int]) -> Tensor:
+        """Attention of CLS to the patches in the last block, from the input of `block`, without adapter.
+
+        [batch, 1, h, w], mean over heads, scaled to [0, 1] per picture.
+        """
 
     @abstractmethod
     def _features(self, taps: dict[int, Tensor], image_hw: tuple[int, int]) -> Features:
         """Norm the taps and give them their shape."""
 
     @abstractmethod
-    def _block_modules(self, block: int) -> list[nn.Module]:
-        """The modules that make up a block."""
-
-    @abstractmethod
     def _embedding_parameters(self) -> Iterable[nn.Parameter]:
         """Patch embedding, tokens and positions."""
-
-    @abstractmethod
-    def _block_channels(self, block: int) -> int: ...
 
     @abstractmethod
     def _block_stride(self, block: int) -> int: ...
@@ -84,8 +88,23 @@ class StagedBackbone(Backbone):
     def _uses_final_norm(self) -> bool:
         """Whether some map goes through the final norm; else it has nothing to learn from."""
 
+    def _block_options(self, image_hw: tuple[int, int], device: torch.device, *, learning: bool) -> dict[str, Any]:  # noqa: ARG002
+        """Keywords of every block; `learning` in the trained part of a backbone in whose blocks something learns."""
+        return {}
+
+    def put_after(self, adapter: AfterBlocks) -> None:
+        """Let an adapter act after its blocks. SettingsError where one lies above the deepest tap."""
+        refuse_above(adapter.blocks, self.blocks[-1], "adapter.blocks")
+        self.adapter = adapter.train(self.training)
+
+    def put_inside(self, parameters: Mapping[int, Sequence[nn.Parameter]], modules: Iterable[nn.Module] = ()) -> None:
+        """Let parameters inside blocks learn in every epoch. SettingsError where one lies above the deepest tap."""
+        refuse_above(parameters, self.blocks[-1], "adapter.blocks")
+        self._inside = Inside(parameters, modules)
+        self._apply_stage()
+
     def frozen_part(self, images: Float[Tensor, "batch 3 height width"]) -> Cut:
-        """Run every leading block in which nothing learns.
+        """Run every leading block that neither learns nor depends on something that does.
 
         Raises:
             DinotuneError: a side is no multiple of `size_multiple`.
@@ -95,19 +114,58 @@ class StagedBackbone(Backbone):
         if self._stage.embedding:
             return Cut({}, images, image_hw)
         taps: dict[int, Tensor] = {}
-        first = self._first_learning()
+        end = self._frozen_end()
         with torch.no_grad():
-            sequence = self._run_blocks(self._embed(self._normalise(images)), range(first), image_hw, taps)
-        return Cut(taps, sequence if first <= self.blocks[-1] else None, image_hw)
+            before = x = self._embed(self._normalise(images))
+            options = self._block_options(image_hw, x.device, learning=False)
+            for block in range(end):
+                before, x = x, self._run_block(block, x, options)
+                if block in self.blocks and block < self._cut():
+                    taps[block] = x
+            guidance = None
+            if self._needs_guidance() and not self._learning_blocks():
+                # The attention is computed inside the last block, so that one's input is needed.
+                start = x if end < self.depth else before
+                guidance = self._guidance(start, min(end, self.depth - 1), image_hw)
+        return Cut(taps, x if self._cut() <= self.blocks[-1] else None, image_hw, guidance)
 
     def trained_part(self, cut: Cut) -> Features:
-        """Run the blocks from the cut to the deepest tap, and the norms."""
-        taps, sequence = dict(cut.taps), cut.sequence
-        if sequence is not None:
+        """Run the blocks and adapters from the cut to the deepest tap, and the norms."""
+        taps, x, image_hw = dict(cut.taps), cut.sequence, cut.image_hw
+        if x is not None:
             if self._stage.embedding:
-                sequence = self._embed(self._normalise(sequence))
-            self._run_blocks(sequence, range(self._first_learning(), self.blocks[-1] + 1), cut.image_hw, taps)
-        return self._features(taps, cut.image_hw)
+                x = self._embed(self._normalise(x))
+            context = self._adapter_context(x, cut)
+            options = self._block_options(image_hw, x.device, learning=bool(self._learning_blocks()))
+            for block in range(self._cut(), self.blocks[-1] + 1):
+                if block >= self._frozen_end():
+                    x = self._run_block(block, x, options)
+                x = self._adapted(block, x, image_hw, context)
+                if block in self.blocks:
+                    taps[block] = x
+        return self._features(taps, image_hw)
+
+    def _run_block(self, block: int, x: Tensor, options: dict[str, Any]) -> Tensor:
+        for module in self.block_modules(block):
+            x = module(x, **options)
+        return x
+
+    def _adapter_context(self, x: Tensor, cut: Cut) -> Any:
+        """What the adapter prepares for all of its blocks; `x` enters the first block of the trained part."""
+        if self.adapter is None:
+            return None
+        guidance = cut.guidance
+        if self._needs_guidance() and guidance is None:
+            with torch.no_grad():
+                guidance = self._guidance(x, self._frozen_end(), cut.image_hw)
+        return self.adapter.prepare(guidance, self._grid_after(min(self.adapter.blocks), cut.image_hw))
+
+    def _adapted(self, block: int, x: Tensor, image_hw: tuple[int, int], context: Any) -> Tensor:
+        adapter = self.adapter
+        if adapter is None or block not in adapter.blocks:
+            return x
+        grid_hw = self._grid_after(block, image_hw)
+        return self._change_cells(x, lambda patches: adapter(block, patches, grid_hw, context))
 
     def set_epoch(self, epoch: int) -> bool:
         """Enter the stage that holds in this epoch; true if something changed."""
@@ -121,7 +179,7 @@ class StagedBackbone(Backbone):
     def stage_parameters(self) -> list[tuple[float | None, list[tuple[str, nn.Parameter]]]]:
         """Named parameters that learn in any stage, by learning rate; BatchNorms of taps always learn."""
         groups: dict[float | None, list[tuple[str, nn.Parameter]]] = {}
-        seen: set[int] = set()
+        seen = {id(parameter) for _, parameter in self.adapter_parameters()}
         for rate, parameters in [
             (None, list(self.tap_norms.parameters())),
             *((stage.learning_rate, self._parameters_of(stage)) for stage in self._stages),
@@ -133,31 +191,56 @@ class StagedBackbone(Backbone):
                 groups.setdefault(rate, []).extend(found)
         return list(groups.items())
 
+    def adapter_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """Named parameters of the adapter, after blocks and inside them, each once."""
+        after = [] if self.adapter is None else list(self.adapter.parameters())
+        wanted = {id(parameter) for parameter in [*after, *self._inside.parameters]}
+        return [(name, parameter) for name, parameter in self.named_parameters() if id(parameter) in wanted]
+
     def train(self, mode: bool = True) -> Self:
         """Training mode for what learns; frozen modules stay in eval."""
         super().train(mode)
         self.encoder.eval()
         for block in self._stage.blocks:
-            for module in self._block_modules(block):
+            for module in self.block_modules(block):
                 module.train(mode)
+        for module in self._inside.modules:
+            module.train(mode)
         return self
 
     def _apply_stage(self) -> None:
         self.encoder.requires_grad_(False)
-        for parameter in self._parameters_of(self._stage):
+        for parameter in [*self._parameters_of(self._stage), *self._inside.parameters]:
             parameter.requires_grad_(True)
         self.train(self.training)
 
     def _parameters_of(self, stage: Stage) -> list[nn.Parameter]:
-        modules = [module for block in sorted(stage.blocks) for module in self._block_modules(block)]
+        modules = [module for block in sorted(stage.blocks) for module in self.block_modules(block)]
         if stage.blocks and self._uses_final_norm():
             modules.append(self.final_norm)
         embedding = list(self._embedding_parameters()) if stage.embedding else []
         return embedding + [parameter for module in modules for parameter in module.parameters()]
 
-    def _first_learning(self) -> int:
-        """First block that learns, or the one after the deepest tap."""
-        return min(self._stage.blocks, default=self.blocks[-1] + 1)
+    def _learning_blocks(self) -> frozenset[int]:
+        """Blocks inside which something learns now."""
+        return self._stage.blocks | self._inside.blocks
+
+    def _cut(self) -> int:
+        """First block that learns or that an adapter follows, or the one after the deepest tap."""
+        after = () if self.adapter is None else self.adapter.blocks
+        return min((*self._learning_blocks(), *after), default=self.blocks[-1] + 1)
+
+    def _frozen_end(self) -> int:
+        """The block after the frozen part, which holds the block at the cut where nothing learns inside it."""
+        cut = self._cut()
+        return cut if cut in self._learning_blocks() or cut > self.blocks[-1] else cut + 1
+
+    def _needs_guidance(self) -> bool:
+        return self.adapter is not None and self.adapter.needs_guidance
+
+    def _grid_after(self, block: int, image_hw: tuple[int, int]) -> tuple[int, int]:
+        stride = self._block_stride(block)
+        return image_hw[0] // stride, image_hw[1] // stride
 
     def _normalise(self, images: Tensor) -> Tensor:
         mean, std = self.get_buffer("_mean"), self.get_buffer("_std")

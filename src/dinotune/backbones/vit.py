@@ -1,6 +1,7 @@
 """DINOv2 (learned positions, arXiv 2304.07193) and DINOv3 (RoPE, 2508.10104) on timm's blocks, one class."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch.nn import functional
 
 from dinotune import config
 from dinotune.backbones.base import WeightsIdentity
+from dinotune.backbones.guidance import as_guidance, cls_attention
 from dinotune.backbones.positions import interpolate_positions, rope
 from dinotune.backbones.shapes import VitShape
 from dinotune.backbones.snapshots import Statistics
@@ -65,18 +67,35 @@ class VitBackbone(StagedBackbone):
             prefix.append(self.encoder.get_parameter("reg_token"))
         return torch.cat([*(token.expand(len(images), -1, -1) for token in prefix), patches], dim=1)
 
-    def _run_blocks(self, x: Tensor, blocks: range, image_hw: tuple[int, int], taps: dict[int, Tensor]) -> Tensor:
-        options = {}
-        if self.shape.rotary:
-            head_width = self.width // self.shape.heads
-            # The frozen part ends at the first block that learns, so only the trained part is jittered.
-            jitter = self.rope_jitter and self.training and blocks.stop > self._first_learning()
-            options["rope"] = rope(self._grid(image_hw), head_width, self.shape.rope_theta, x.device, rescale=jitter)
-        for block in blocks:
-            x = self._block_modules(block)[0](x, **options)
-            if block in self.blocks:
-                taps[block] = x
-        return x
+    def _block_options(self, image_hw: tuple[int, int], device: torch.device, *, learning: bool) -> dict[str, Any]:
+        if not self.shape.rotary:
+            return {}
+        jitter = self.rope_jitter and self.training and learning
+        head_width = self.width // self.shape.heads
+        return {"rope": rope(self._grid(image_hw), head_width, self.shape.rope_theta, device, rescale=jitter)}
+
+    def _change_cells(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        prefix, patches = x[:, : self.prefix_tokens], x[:, self.prefix_tokens :]
+        return torch.cat([prefix, change(patches)], dim=1)
+
+    def _guidance(self, x: Tensor, block: int, image_hw: tuple[int, int]) -> Tensor:
+        options = self._block_options(image_hw, x.device, learning=False)
+        for number in range(block, self.depth - 1):
+            x = self._run_block(number, x, options)
+        attention = cls_attention(self.block_modules(self.depth - 1)[0], x, self.prefix_tokens, options.get("rope"))
+        return as_guidance(attention, self._grid(image_hw))
+
+    def linear_layers(self, block: int) -> dict[str, tuple[str, ...]]:
+        """`qkv`, `proj`, `fc1` and `fc2`; `fc1` of DINOv3's gated MLP is two layers."""
+        place = f"encoder.blocks.{block}"
+        mlp = self.get_submodule(f"{place}.mlp")
+        fc1 = ("fc1",) if hasattr(mlp, "fc1") else ("fc1_g", "fc1_x")
+        return {
+            "qkv": (f"{place}.attn.qkv",),
+            "proj": (f"{place}.attn.proj",),
+            "fc1": tuple(f"{place}.mlp.{name}" for name in fc1),
+            "fc2": (f"{place}.mlp.fc2",),
+        }
 
     def _features(self, taps: dict[int, Tensor], image_hw: tuple[int, int]) -> Features:
         maps, prefix = zip(*(self._normed(block, taps[block], image_hw) for block in self.blocks), strict=True)
@@ -100,14 +119,16 @@ class VitBackbone(StagedBackbone):
     def _uses_final_norm(self) -> bool:
         return any(self._goes_through_final_norm(block) for block in self.blocks)
 
-    def _block_modules(self, block: int) -> list[nn.Module]:
+    def block_modules(self, block: int) -> list[nn.Module]:
+        """The transformer block alone."""
         return [self.encoder.get_submodule(f"blocks.{block}")]
 
     def _embedding_parameters(self) -> Iterable[nn.Parameter]:
         names = ("patch_embed", "cls_token", "reg_token", "pos_embed")
         return [parameter for name, parameter in self.encoder.named_parameters() if name.startswith(names)]
 
-    def _block_channels(self, block: int) -> int:  # noqa: ARG002 - all blocks are alike
+    def block_channels(self, block: int) -> int:  # noqa: ARG002 - all blocks are alike
+        """The width of the tokens."""
         return self.width
 
     def _block_stride(self, block: int) -> int:  # noqa: ARG002

@@ -1,6 +1,6 @@
 """Every setting: type, default, one sentence. Loads no torch."""
 
-from dinotune.config.adapter import Adapter, Frozen
+from dinotune.config.adapter import Adapter, Frozen, LearningAdapter, NormBias
 from dinotune.config.backbone import Backbone, TinyShape, TrainableStage
 from dinotune.config.data import Augmentation, Data, Split
 from dinotune.config.evaluation import Evaluation
@@ -42,6 +42,8 @@ __all__ = [
     "Frozen",
     "Goal",
     "Head",
+    "LearningAdapter",
+    "NormBias",
     "Optimizer",
     "Prediction",
     "QueryHead",

@@ -2,7 +2,10 @@
 
 from typing import Annotated, Literal
 
-from dinotune.config.base import FromKindName, Section
+from pydantic import Field
+
+from dinotune.config.backbone import LearningBlocks
+from dinotune.config.base import FromKindName, NonNegativeFloat, PositiveFloat, Section
 
 
 class Frozen(Section):
@@ -12,4 +15,24 @@ class Frozen(Section):
     """Name of the adapter."""
 
 
-Adapter = Annotated[Frozen, FromKindName]
+class LearningAdapter(Section):
+    """What all adapters that learn share."""
+
+    learning_rate_factor: PositiveFloat = 1.0
+    """Learning rate of the adapter as a share of `training.learning_rate`."""
+    weight_decay_factor: NonNegativeFloat = 1.0
+    """Weight decay of the adapter as a share of `training.weight_decay`."""
+
+
+class NormBias(LearningAdapter):
+    """Only norms and biases of the backbone's blocks learn (Ben Zaken et al. 2022, BitFit)."""
+
+    kind: Literal["norm_bias"] = "norm_bias"
+    """Name of the adapter."""
+    parameters: Literal["norm", "bias", "both"] = "both"
+    """What learns: weights and biases of the norms, all biases, or both."""
+    blocks: LearningBlocks = "all"
+    """A number k for the last k blocks, a list of 0-based block numbers (negative ones count from the end), or `all` up to the deepest tap."""
+
+
+Adapter = Annotated[Frozen | NormBias, Field(discriminator="kind"), FromKindName]

@@ -8,12 +8,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from dinotune.config.base import Count, Integer, PositiveFloat, Section, Switch
 
 Blocks = Annotated[tuple[Integer, ...], Field(min_length=1)]
+LearningBlocks = Annotated[int, Field(strict=True, ge=1)] | Blocks | Literal["all"]
 
 
 class TrainableStage(Section):
     """From one epoch on, these blocks of the backbone learn."""
 
-    blocks: Annotated[int, Field(strict=True, ge=1)] | Blocks | Literal["all"]
+    blocks: LearningBlocks
     """A number k for the last k blocks, a list of 0-based block numbers (negative ones count from the end), or `all`, which adds the patch embedding, tokens and positions. The final norm learns with any of them."""
     from_epoch: Annotated[int, Field(strict=True, ge=0)] = 0
     """First epoch (0-based) in which these blocks learn."""
