@@ -73,6 +73,7 @@ PATIENT = ("training.early_stopping=2",)
 GOAL = ("training.must_reach={metric: AP50, value: 0.9}",)
 EFFECTS: dict[str, tuple[tuple[str, ...], str, Observe]] = {
     "training.epochs": ((), "3", rates),
+    "training.minutes": ((), "0.001", a_run),
     "training.batch_size": ((), "2", a_run),
     "training.accumulate": ((), "2", a_run),
     "training.learning_rate": ((), "0.5", optimizer),

@@ -92,6 +92,8 @@ class Training(Section):
 
     epochs: Count = 50
     """Passes over the training pictures."""
+    minutes: PositiveFloat | None = None
+    """Wall minutes that training and its evaluations should take on this machine: steps timed beforehand choose `epochs`, and `validate_every` for at most eight evaluations; the run stores those numbers, and none here."""
     batch_size: Count | Literal["auto"] = 8
     """Pictures per step and device; `auto` tries the largest network input, takes the largest power of two that leaves a fifth of the free memory, at most a quarter of the training pictures and on the CPU 16, and stores the number in the run."""
     accumulate: Count = 1

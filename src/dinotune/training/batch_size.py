@@ -40,7 +40,7 @@ def find_batch_size(
     most = max(1, len(train) // 4)
     most = min(most, MOST_ON_CPU) if device.type == "cpu" else most
     fork = torch.random.fork_rng([device] if device.type == "cuda" else [])
-    with memory_explained(), _as_before(model, device), fork:
+    with memory_explained(), as_before(model, device), fork:
         steps = TrialSteps(model, experiment, train, device, precision)
         allowed = SHARE * free_bytes(device)
         size, needed = _grow(steps, most, allowed) if device.type == "cuda" else _extrapolate(steps, most, allowed)
@@ -76,7 +76,7 @@ def _extrapolate(steps: "TrialSteps", most: int, allowed: float) -> tuple[int, f
 
 
 @contextmanager
-def _as_before(model: Model, device: torch.device) -> Iterator[None]:
+def as_before(model: Model, device: torch.device) -> Iterator[None]:
     """Have the model on the device, in training mode; afterwards it is where and what it was."""
     was_training, before = model.training, next(model.parameters()).device
     state = {name: tensor.clone() for name, tensor in trained_state(model).items()}
@@ -105,7 +105,7 @@ class TrialSteps:
         sampler = TrainBatchSampler(train, experiment.data, batch_size=1, multiple=multiple, seed=seed)
         self.image_hw = sampler.largest_hw()
         self.boxes, self.labels = _busiest(train, self.image_hw)
-        _enter_largest_stage(model, experiment)
+        enter_largest_stage(model, experiment)
         self.optimizer = build_optimizer(model, experiment.training)
         for group in self.optimizer.param_groups:
             group["lr"] = 0.0
@@ -137,7 +137,7 @@ def _busiest(train: Records, image_hw: tuple[int, int]) -> tuple[Tensor, Tensor]
     return boxes, torch.from_numpy(record.labels[objects])
 
 
-def _enter_largest_stage(model: Model, experiment: config.Experiment) -> None:
+def enter_largest_stage(model: Model, experiment: config.Experiment) -> None:
     """Enter the backbone's stage in which most of it learns."""
 
     def learning(epoch: int) -> int:

@@ -225,6 +225,7 @@ class RunKeeper(pl.Callback):
             **losses,
             "learning_rate": self.module.learning_rate,
             "seconds": round(time.perf_counter() - self.epoch_started, 2),
+            "memory_gb": round(memory_gb(self.module.device), 3),
         }
 
     def _update_best(self, evaluation: Evaluation | None) -> list[str]:

@@ -13,6 +13,8 @@ def memory_gb(device: torch.device) -> float:
     """Peak memory of the GPU, or of this process on the CPU, in GiB; 0 where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
+    if can_measure(device):  # getrusage would count what the parent held when it started this process, too
+        return peak_bytes(device) / 2**30
     if sys.platform == "win32":
         return 0.0
     import resource

@@ -14,6 +14,7 @@ from dinotune.device import Precision, resolve_device, resolve_precision
 from dinotune.model import Model
 from dinotune.training.batch_size import find_batch_size
 from dinotune.training.data_check import check_before_training
+from dinotune.training.duration import find_epochs
 from dinotune.training.initialization import initialize
 from dinotune.training.optimizer import warmup_steps
 
@@ -23,7 +24,7 @@ class Preparation:
     """An experiment with its data read and its model built."""
 
     experiment: config.Experiment
-    """The settings, with a number in the place of `training.batch_size: auto`."""
+    """The settings, with numbers in the places of `training.batch_size: auto` and of `training.minutes`."""
     device: torch.device
     precision: Precision
     train: Records
@@ -66,6 +67,10 @@ def prepare(experiment: config.Experiment, *, resume: bool = False, check: bool 
         size, found = find_batch_size(model, experiment, train, device, precision)
         opening.append(found)
         training = training.model_copy(update={"batch_size": size})
+        experiment = experiment.model_copy(update={"training": training})
+    if training.minutes is not None:
+        training, found = find_epochs(model, experiment, train, measured, device, precision)
+        opening.append(found)
         experiment = experiment.model_copy(update={"training": training})
     return Preparation(experiment, device, precision, train, measured, model, tuple(opening))
 

@@ -7,6 +7,7 @@ import json
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -119,8 +120,11 @@ def _point_latest(folder: Path) -> None:
         new.replace(link)
 
 
-def write_environment(folder: Path, device: "torch.device", precision: str) -> None:
-    """Record with what software and hardware the run was made; a resumed run adds an entry."""
+def write_environment(folder: Path, device: "torch.device", precision: str, learning: Mapping[str, int]) -> None:
+    """Record with what software and hardware the run was made, and how many parameters of each part learn.
+
+    A resumed run adds an entry.
+    """
     import torch
 
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
@@ -132,6 +136,7 @@ def write_environment(folder: Path, device: "torch.device", precision: str) -> N
         "device": str(device),
         "gpu": gpu,
         "precision": precision,
+        "learning_parameters": dict(learning),
         "packages": {name: _version(name) for name in PACKAGES},
     }
     path = folder / "environment.json"

@@ -24,6 +24,7 @@ from dinotune.training.interrupts import StopRequest
 from dinotune.training.keeper import RunKeeper
 from dinotune.training.metrics_log import MetricsLog
 from dinotune.training.module import TrainingModule
+from dinotune.training.parameters import learning_parameters
 from dinotune.training.preparation import Preparation, ignored_settings
 from dinotune.training.progress import Progress
 from dinotune.training.run_folder import write_environment
@@ -52,7 +53,8 @@ def train_run(preparation: Preparation, folder: Path, *, resume: bool = False) -
         for line in (*preparation.opening, *notices):
             progress.say(line)
         resumed = _restore_state(module, folder, progress) if resume else None
-        write_environment(folder, preparation.device, preparation.precision)
+        learning = learning_parameters(preparation.model)
+        write_environment(folder, preparation.device, preparation.precision, learning)
         log = MetricsLog(folder, keep_lines=module.state.metrics_lines, step=resumed or 0)
         loader = _evaluation_loader(preparation)
         keeper = RunKeeper(folder, module, _evaluator(preparation, loader), log, progress, stop)
