@@ -230,7 +230,7 @@ def _reference_block(
     attended = []
     projections = linear("attn.qkv", norm("norm1", x)).chunk(3, -1)
     for query, key, value in zip(*(projection.chunk(heads, -1) for projection in projections), strict=True):
-        turned = (query, key) if rotation is None else (_rotate(query, rotation), _rotate(key, rotation))
+        turned = (query, key) if rotation is None else (rotate(query, rotation), rotate(key, rotation))
         scores = turned[0] @ turned[1].transpose(1, 2) / math.sqrt(WIDTH // heads)
         attended.append(scores.softmax(-1) @ value)
     x = x + meta[f"{block}ls1.gamma"] * linear("attn.proj", torch.cat(attended, -1))
@@ -260,7 +260,8 @@ def reference_rotation(grid_hw: tuple[int, int], head_width: int) -> Tensor:
     return torch.from_numpy(np.exp(1j * angles)).to(torch.complex64)
 
 
-def _rotate(tokens: Tensor, rotation: Tensor) -> Tensor:
+def rotate(tokens: Tensor, rotation: Tensor) -> Tensor:
+    """Patch tokens turned by RoPE; prefix tokens stay."""
     prefix, patches = tokens[:, : -len(rotation)], tokens[:, -len(rotation) :]
     first, second = patches.chunk(2, -1)
     turned = torch.complex(first.contiguous(), second.contiguous()) * rotation
