@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dinotune.adapters.base import Adapter
     from dinotune.api import evaluate, load, resume, train
     from dinotune.backbones import load_backbone
+    from dinotune.build import build_head
     from dinotune.checking import check
     from dinotune.config import (
         Adam,
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
         Focal,
         Frozen,
         Goal,
+        OwnAdapter,
+        OwnHead,
         Prediction,
         Sgd,
         Split,
@@ -36,34 +40,46 @@ if TYPE_CHECKING:
     )
     from dinotune.data.images import read_image
     from dinotune.errors import DinotuneError
+    from dinotune.heads.base import ClassRows, Head
+    from dinotune.types import Detections, Features, Losses, Targets
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Adam",
     "Adamw",
+    "Adapter",
     "Augmentation",
     "Backbone",
+    "ClassRows",
     "Cosine",
     "CrossEntropy",
     "Data",
+    "Detections",
     "Detr",
     "DinotuneError",
     "EarlyStopping",
     "Evaluation",
     "Experiment",
     "FasterRcnn",
+    "Features",
     "Focal",
     "Frozen",
     "Goal",
+    "Head",
+    "Losses",
+    "OwnAdapter",
+    "OwnHead",
     "Prediction",
     "Sgd",
     "Split",
     "Steps",
+    "Targets",
     "TinyShape",
     "TrainableStage",
     "Training",
     "__version__",
+    "build_head",
     "check",
     "evaluate",
     "load",
@@ -74,7 +90,15 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Adapter": "dinotune.adapters.base",
+    "ClassRows": "dinotune.heads.base",
+    "Detections": "dinotune.types",
     "DinotuneError": "dinotune.errors",
+    "Features": "dinotune.types",
+    "Head": "dinotune.heads.base",
+    "Losses": "dinotune.types",
+    "Targets": "dinotune.types",
+    "build_head": "dinotune.build",
     "check": "dinotune.checking",
     "evaluate": "dinotune.api",
     "load": "dinotune.api",

@@ -13,15 +13,23 @@ from dinotune.heads.base import Head
 from dinotune.heads.detr import DetrHead
 from dinotune.heads.faster_rcnn import FasterRcnnHead
 from dinotune.model import Model
+from dinotune.own_parts import build_own
 
 
-def build_head(settings: config.Head, backbone: Backbone, labels: LabelSet) -> Head:
-    """The head that `head.kind` names, for the backbone's taps and the data set's classes."""
+def build_head(settings: config.Head, backbone: Backbone, classes: int) -> Head:
+    """The head that the settings describe, for the backbone's taps and this many classes.
+
+    Raises:
+        SettingsError: a head of the user's own that cannot be imported or built.
+    """
     match settings:
         case config.FasterRcnn():
-            return FasterRcnnHead(settings, backbone.channels, backbone.strides, len(labels))
+            return FasterRcnnHead(settings, backbone.channels, backbone.strides, classes)
         case config.Detr():
-            return DetrHead(settings, backbone.channels, backbone.strides, len(labels))
+            return DetrHead(settings, backbone.channels, backbone.strides, classes)
+        case config.OwnHead():
+            fitting = (backbone.channels, backbone.strides, classes)
+            return build_own(settings, Head, "head", *fitting)  # type: ignore[type-abstract]
 
 
 def build_adapter(settings: config.Adapter) -> Adapter | None:
@@ -31,6 +39,8 @@ def build_adapter(settings: config.Adapter) -> Adapter | None:
             return None
         case config.NormBias():
             return NormBiasAdapter(settings)
+        case config.OwnAdapter():
+            return build_own(settings, Adapter, "adapter")  # type: ignore[type-abstract]
 
 
 def build_model(experiment: config.Experiment, labels: LabelSet) -> tuple[Model, LoadReport]:
@@ -50,5 +60,5 @@ def build_model(experiment: config.Experiment, labels: LabelSet) -> tuple[Model,
             adapter.attach(backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        head = build_head(experiment.head, backbone, labels)
+        head = build_head(experiment.head, backbone, len(labels))
     return Model(backbone, head, adapter), report

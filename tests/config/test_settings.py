@@ -36,6 +36,8 @@ VALUES = {
     "head.channels": "64",
     "head.attention_heads": "4",
     "head.class_loss": "focal",
+    "head.options": "{window: 5}",
+    "adapter.options": "{window: 5}",
     "head.auxiliary_losses": "false",
     "training.schedule": "{kind: steps, epochs: [1]}",
     "training.schedule.epochs": "[7]",

@@ -10,7 +10,9 @@ import yaml
 import dinotune
 
 ROOT = Path(__file__).parents[2]
-VERBS = {"check", "train", "load", "evaluate", "resume", "load_backbone", "read_image"}
+VERBS = {"build_head", "check", "train", "load", "evaluate", "resume", "load_backbone", "read_image"}
+OWN = {"Adapter", "ClassRows", "Detections", "Features", "Head", "Losses", "Targets"}
+"""What parts of the user's own are written with."""
 SETTINGS = {
     "Adam",
     "Adamw",
@@ -27,6 +29,8 @@ SETTINGS = {
     "Focal",
     "Frozen",
     "Goal",
+    "OwnAdapter",
+    "OwnHead",
     "Prediction",
     "Sgd",
     "Split",
@@ -38,7 +42,7 @@ SETTINGS = {
 
 
 def test_public_names_are_exactly_these() -> None:
-    assert set(dinotune.__all__) == VERBS | SETTINGS | {"DinotuneError", "__version__"}
+    assert set(dinotune.__all__) == VERBS | OWN | SETTINGS | {"DinotuneError", "__version__"}
     assert dir(dinotune) == sorted(dinotune.__all__)
 
 

@@ -6,10 +6,11 @@ from dinotune import config
 from dinotune.build import build_model
 from dinotune.config.fields import choices
 from dinotune.config.loading import load_experiment
+from dinotune.config.own import OWN_KIND
 from dinotune.data.records import LabelSet
 
 HEADS = [
-    *((f"head={kind}",) for kind in choices(config.Experiment.model_fields["head"])),
+    *((f"head={kind}",) for kind in choices(config.Experiment.model_fields["head"]) if kind != OWN_KIND),
     ("head=detr", "head.class_loss=focal"),
 ]
 

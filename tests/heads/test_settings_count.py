@@ -9,7 +9,6 @@ from dinotune import config
 from dinotune.backbones.load import build_backbone
 from dinotune.build import build_head
 from dinotune.config.reference import settings_reference
-from dinotune.data.records import LabelSet
 from dinotune.types import Targets
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -85,7 +84,7 @@ def observed(kind: str, settings: dict[str, Any]) -> list[float]:
     backbone, _ = build_backbone(config.Backbone(id="tiny-dinov3", tiny=config.TinyShape(width=32, depth=2)))
     page = config.Experiment.model_validate({"head": {"kind": kind, **SMALL[kind], **settings}})
     torch.manual_seed(0)
-    head = build_head(page.head, backbone, LabelSet(("a", "b", "c"), (1, 2, 3)))
+    head = build_head(page.head, backbone, 3)
     torch.manual_seed(1)
     with torch.no_grad():
         features = backbone(torch.rand(2, 3, 96, 128))

@@ -1,6 +1,6 @@
 """Every setting: type, default, one sentence. Loads no torch."""
 
-from dinotune.config.adapter import Adapter, Frozen, LearningAdapter, NormBias
+from dinotune.config.adapter import Adapter, Frozen, LearningAdapter, NormBias, OwnAdapter
 from dinotune.config.backbone import Backbone, TinyShape, TrainableStage
 from dinotune.config.data import Augmentation, Data, Split
 from dinotune.config.evaluation import Evaluation
@@ -9,7 +9,9 @@ from dinotune.config.head import Head
 from dinotune.config.heads.class_loss import CrossEntropy, Focal
 from dinotune.config.heads.detr import Detr
 from dinotune.config.heads.faster_rcnn import FasterRcnn
+from dinotune.config.heads.own import OwnHead
 from dinotune.config.heads.query_head import QueryHead
+from dinotune.config.own import OwnPart
 from dinotune.config.prediction import Prediction
 from dinotune.config.training import (
     Adam,
@@ -45,6 +47,9 @@ __all__ = [
     "LearningAdapter",
     "NormBias",
     "Optimizer",
+    "OwnAdapter",
+    "OwnHead",
+    "OwnPart",
     "Prediction",
     "QueryHead",
     "Schedule",

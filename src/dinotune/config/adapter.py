@@ -2,10 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from dinotune.config.backbone import LearningBlocks
 from dinotune.config.base import FromKindName, NonNegativeFloat, PositiveFloat, Section
+from dinotune.config.own import ByKind, OwnPart
 
 
 class Frozen(Section):
@@ -35,4 +34,8 @@ class NormBias(LearningAdapter):
     """A number k for the last k blocks, a list of 0-based block numbers (negative ones count from the end), or `all` up to the deepest tap."""
 
 
-Adapter = Annotated[Frozen | NormBias, Field(discriminator="kind"), FromKindName]
+class OwnAdapter(LearningAdapter, OwnPart):
+    """An adapter of your own by import path, e.g. `my_lab.adapters:ScaleAdapter`, with `options`."""
+
+
+Adapter = Annotated[Frozen | NormBias | OwnAdapter, ByKind(), FromKindName]

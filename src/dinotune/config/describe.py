@@ -39,6 +39,8 @@ def _describe(option: Option) -> str:
     origin, arguments = get_origin(option.type), get_args(option.type)
     if origin is Literal:
         return join([str(word) for word in arguments])
+    if origin is dict:
+        return "mapping of names to plain values"
     if origin is tuple:
         return _describe_list(arguments, option.limits)
     if option.type not in _WORDS:

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from dinotune.config.base import Section
+from dinotune.config.own import kind_name
 
 _LIMITS = ("ge", "gt", "le", "lt", "multiple_of", "min_length", "pattern")
 
@@ -54,6 +55,11 @@ def sections(field: FieldInfo) -> dict[str | None, type[Section]]:
     return {_kind(option.type): option.type for option in field_options(field) if _is_section(option.type)}
 
 
+def section_of(field: FieldInfo, kind: Any) -> type[Section] | None:
+    """Section of a kind, which may be an import path."""
+    return sections(field).get(kind_name(kind)) if isinstance(kind, str) else None
+
+
 def stage_section(field: FieldInfo) -> type[Section] | None:
     """Section of the members of a field that holds a list of sections, else None."""
     for option in field_options(field):
@@ -65,6 +71,11 @@ def stage_section(field: FieldInfo) -> type[Section] | None:
 def takes_none(field: FieldInfo) -> bool:
     """Whether a field may be empty."""
     return any(option.type is type(None) for option in field_options(field))
+
+
+def takes_mapping(field: FieldInfo) -> bool:
+    """Whether a field holds names with values that are no settings of ours."""
+    return any(get_origin(option.type) is dict for option in field_options(field))
 
 
 def short_form(field: FieldInfo, value: Any) -> Any:

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
 from dinotune.config.base import FromKindName
 from dinotune.config.heads.detr import Detr
 from dinotune.config.heads.faster_rcnn import FasterRcnn
+from dinotune.config.heads.own import OwnHead
+from dinotune.config.own import ByKind
 
-Head = Annotated[FasterRcnn | Detr, Field(discriminator="kind"), FromKindName]
+Head = Annotated[FasterRcnn | Detr | OwnHead, ByKind(), FromKindName]

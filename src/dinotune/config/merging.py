@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from dinotune.config.base import Section
 from dinotune.config.experiment import Experiment
-from dinotune.config.fields import sections, short_form, stage_section
+from dinotune.config.fields import section_of, sections, short_form, stage_section, takes_mapping
 from dinotune.errors import SettingsError
 
 Tree = dict[str, Any]
@@ -54,6 +54,8 @@ class Merger:
             return self._merge_stage(stage, field, old, new, path)
         new = short_form(field, new)
         found = sections(field)
+        if takes_mapping(field) and isinstance(old, Mapping) and isinstance(new, Mapping):
+            return {**old, **new}
         if not found or not isinstance(new, Mapping):
             return new
         old = short_form(field, old)
@@ -68,7 +70,7 @@ class Merger:
         if self._drop and old.get("kind") not in (None, kind):
             self._note_drop(path, f"{old['kind']} -> {kind}", [key for key in old if key != "kind"])
             old = {}
-        section = found.get(kind) if isinstance(kind, str) else None
+        section = section_of(field, kind)
         if self._fit and section:
             new = self._fitting(new, section, found.values(), path)
         return self.merge(old, new, section, path) if section else {**old, **new}

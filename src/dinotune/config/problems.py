@@ -118,7 +118,8 @@ def _value(tree: Any, path: Sequence[str | int]) -> Any:
 def _expected(spot: _Spot) -> str:
     if spot.field is None:
         return "a section"
-    return join(choices(spot.field)) if spot.path[-1] == "kind" else describe(spot.field)
+    kinds = choices(spot.field) if spot.path[-1] == "kind" else []
+    return join(kinds) if kinds else describe(spot.field)
 
 
 def _show(value: Any) -> str:

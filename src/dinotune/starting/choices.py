@@ -10,6 +10,7 @@ import numpy as np
 from dinotune.backbones.variants import find_variant
 from dinotune.config.experiment import Experiment
 from dinotune.config.fields import sections
+from dinotune.config.own import OWN_KIND
 from dinotune.config.recipes import MODIFIERS, RECIPES, names
 from dinotune.config.yaml_file import read_layer
 from dinotune.data.problems import counted
@@ -79,7 +80,7 @@ def choose(survey: Survey, wishes: Wishes) -> list[Choice]:
     Raises:
         SettingsError: there is no such head.
     """
-    kinds = [str(kind) for kind in sections(Experiment.model_fields["head"])]
+    kinds = [str(kind) for kind in sections(Experiment.model_fields["head"]) if kind != OWN_KIND]
     if wishes.head not in kinds:
         raise SettingsError(f'--head: there is no "{wishes.head}"; use {" or ".join(kinds)}')
     patch = _patch(survey, wishes)

@@ -114,7 +114,8 @@ def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> lis
         notices.append(
             f"training.early_stopping.patience: {patience} never runs out in {counted(evaluations, 'evaluation')}"
         )
-    if experiment.evaluation.max_detections > max(100, experiment.head.slots):
-        limit, slots = experiment.evaluation.max_detections, experiment.head.slots
+    slots = 0 if isinstance(experiment.head, config.OwnHead) else experiment.head.slots
+    limit = experiment.evaluation.max_detections
+    if slots and limit > max(100, slots):
         notices.append(f"evaluation.max_detections: {limit}, but head.slots gives {slots} per picture at the most")
     return notices
