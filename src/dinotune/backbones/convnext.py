@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from itertools import accumulate
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ class ConvNextBackbone(StagedBackbone):
         cells = change(x.flatten(2).transpose(1, 2))
         return cells.transpose(1, 2).reshape(x.shape)
 
-    def _guidance(self, x: Tensor, block: int, image_hw: tuple[int, int]) -> Tensor:  # noqa: ARG002
+    def _guidance(self, x: Tensor, image_hw: tuple[int, int], options: dict[str, Any]) -> Tensor:  # noqa: ARG002
         raise AssertionError("put_after refuses adapters that need guidance")
 
     def linear_layers(self, block: int) -> dict[str, tuple[str, ...]]:

@@ -67,8 +67,8 @@ class StagedBackbone(Backbone):
         """A block's output with its patch tokens [batch, cells, width] changed, all else as it is."""
 
     @abstractmethod
-    def _guidance(self, x: Tensor, block: int, image_hw: tuple[int, int]) -> Tensor:
-        """Attention of CLS to the patches in the last block, from the input of `block`, without adapter.
+    def _guidance(self, x: Tensor, image_hw: tuple[int, int], options: dict[str, Any]) -> Tensor:
+        """Attention of CLS to the patches in the last block, from its input.
 
         [batch, 1, h, w], mean over heads, scaled to [0, 1] per picture.
         """
@@ -122,11 +122,8 @@ class StagedBackbone(Backbone):
                 before, x = x, self._run_block(block, x, options)
                 if block in self.blocks and block < self._cut():
                     taps[block] = x
-            guidance = None
-            if self._needs_guidance() and not self._learning_blocks():
-                # The attention is computed inside the last block, so that one's input is needed.
-                start = x if end < self.depth else before
-                guidance = self._guidance(start, min(end, self.depth - 1), image_hw)
+            known = self._needs_guidance() and not self._learning_blocks()
+            guidance = self._guidance_from(end - 1, before, x, image_hw, options) if known else None
         return Cut(taps, x if self._cut() <= self.blocks[-1] else None, image_hw, guidance)
 
     def trained_part(self, cut: Cut) -> Features:
@@ -135,11 +132,17 @@ class StagedBackbone(Backbone):
         if x is not None:
             if self._stage.embedding:
                 x = self._embed(self._normalise(x))
-            context = self._adapter_context(x, cut)
+            context = None
             options = self._block_options(image_hw, x.device, learning=bool(self._learning_blocks()))
             for block in range(self._cut(), self.blocks[-1] + 1):
+                before = x
                 if block >= self._frozen_end():
                     x = self._run_block(block, x, options)
+                if self.adapter is not None and block == min(self.adapter.blocks):
+                    guidance = cut.guidance
+                    if self._needs_guidance() and guidance is None:
+                        guidance = self._guidance_from(block, before, x, image_hw, options)
+                    context = self.adapter.prepare(guidance, self._grid_after(block, image_hw))
                 x = self._adapted(block, x, image_hw, context)
                 if block in self.blocks:
                     taps[block] = x
@@ -150,15 +153,16 @@ class StagedBackbone(Backbone):
             x = module(x, **options)
         return x
 
-    def _adapter_context(self, x: Tensor, cut: Cut) -> Any:
-        """What the adapter prepares for all of its blocks; `x` enters the first block of the trained part."""
-        if self.adapter is None:
-            return None
-        guidance = cut.guidance
-        if self._needs_guidance() and guidance is None:
-            with torch.no_grad():
-                guidance = self._guidance(x, self._frozen_end(), cut.image_hw)
-        return self.adapter.prepare(guidance, self._grid_after(min(self.adapter.blocks), cut.image_hw))
+    def _guidance_from(
+        self, block: int, before: Tensor, after: Tensor, image_hw: tuple[int, int], options: dict[str, Any]
+    ) -> Tensor:
+        """Guidance from input and output of a block without adapter: what lies below is not run again."""
+        with torch.no_grad():
+            # The attention is computed inside the last block, from that one's input.
+            x = before if block == self.depth - 1 else after
+            for number in range(block + 1, self.depth - 1):
+                x = self._run_block(number, x, options)
+            return self._guidance(x, image_hw, options)
 
     def _adapted(self, block: int, x: Tensor, image_hw: tuple[int, int], context: Any) -> Tensor:
         adapter = self.adapter

@@ -78,12 +78,9 @@ class VitBackbone(StagedBackbone):
         prefix, patches = x[:, : self.prefix_tokens], x[:, self.prefix_tokens :]
         return torch.cat([prefix, change(patches)], dim=1)
 
-    def _guidance(self, x: Tensor, block: int, image_hw: tuple[int, int]) -> Tensor:
-        options = self._block_options(image_hw, x.device, learning=False)
-        for number in range(block, self.depth - 1):
-            x = self._run_block(number, x, options)
-        attention = cls_attention(self.block_modules(self.depth - 1)[0], x, self.prefix_tokens, options.get("rope"))
-        return as_guidance(attention, self._grid(image_hw))
+    def _guidance(self, x: Tensor, image_hw: tuple[int, int], options: dict[str, Any]) -> Tensor:
+        last = self.encoder.get_submodule(f"blocks.{self.depth - 1}")
+        return as_guidance(cls_attention(last, x, self.prefix_tokens, options.get("rope")), self._grid(image_hw))
 
     def linear_layers(self, block: int) -> dict[str, tuple[str, ...]]:
         """`qkv`, `proj`, `fc1` and `fc2`; `fc1` of DINOv3's gated MLP is two layers."""
