@@ -4,6 +4,7 @@ import torch
 
 from dinotune import config
 from dinotune.adapters.base import Adapter
+from dinotune.adapters.lora import LoraAdapter
 from dinotune.adapters.norm_bias import NormBiasAdapter
 from dinotune.backbones.base import Backbone
 from dinotune.backbones.load import build_backbone
@@ -37,10 +38,15 @@ def build_adapter(settings: config.Adapter) -> Adapter | None:
     match settings:
         case config.Frozen():
             return None
+        case config.Lora():
+            adapter: Adapter = LoraAdapter(settings)
         case config.NormBias():
-            return NormBiasAdapter(settings)
+            adapter = NormBiasAdapter(settings)
         case config.OwnAdapter():
-            return build_own(settings, Adapter, "adapter")  # type: ignore[type-abstract]
+            adapter = build_own(settings, Adapter, "adapter")  # type: ignore[type-abstract]
+    adapter.learning_rate_factor = settings.learning_rate_factor
+    adapter.weight_decay_factor = settings.weight_decay_factor
+    return adapter
 
 
 def build_model(experiment: config.Experiment, labels: LabelSet) -> tuple[Model, LoadReport]:

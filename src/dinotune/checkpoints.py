@@ -67,7 +67,7 @@ class Description:
 
 
 def trained_state(model: Model) -> dict[str, Tensor]:
-    """All that a checkpoint must hold: the head, what learns in the backbone in any stage and its buffers.
+    """All that a checkpoint must hold: the head, the adapter, what learns in the backbone in any stage, their buffers.
 
     Frozen weights with a file identity are left out; random ones are included.
     """
@@ -75,12 +75,14 @@ def trained_state(model: Model) -> dict[str, Tensor]:
     if model.backbone.identity.sha256 is None:
         return state
     kept = _learning_names(model.backbone)
-    return {name: tensor for name, tensor in state.items() if name.startswith("head.") or name in kept}
+    whole = ("head.", "backbone.adapter.")
+    return {name: tensor for name, tensor in state.items() if name.startswith(whole) or name in kept}
 
 
 def _learning_names(backbone: Backbone) -> set[str]:
-    """Names in the model's state of parameters that learn in any stage, and of buffers beside them."""
-    parameters = {name for _, group in backbone.stage_parameters() for name, _ in group}
+    """Names in the model's state of parameters that learn in any stage or by an adapter, and of buffers beside them."""
+    groups = [*(group for _, group in backbone.stage_parameters()), backbone.adapter_parameters()]
+    parameters = {name for group in groups for name, _ in group}
     owners = {name.rpartition(".")[0] for name in parameters}
     buffers = {name for name, _ in backbone.named_buffers() if name.rpartition(".")[0] in owners}
     return {f"backbone.{name}" for name in parameters | buffers}

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dinotune.adapters.base import Adapter
-from dinotune.backbones.base import Backbone
+from dinotune.backbones.base import Backbone, WeightsIdentity
 from dinotune.heads.base import Head
 from dinotune.types import Features, Losses, Predictions, Targets
 
@@ -20,6 +20,19 @@ class Model(nn.Module):
         self.head = head
         self.adapter = adapter
         """What was attached to the backbone; its parameters are the backbone's."""
+
+    def merge_adapter(self) -> None:
+        """Fold the adapter into the backbone's weights, which leaves the features as they are; for export.
+
+        Files written afterwards hold the whole backbone, as its weights are no longer those of its file.
+
+        Raises:
+            DinotuneError: an adapter that is no change of weights.
+        """
+        if self.adapter is not None:
+            self.adapter.merge(self.backbone)
+            self.adapter = None
+            self.backbone.identity = WeightsIdentity(self.backbone.identity.id, None)
 
     @property
     def size_multiple(self) -> int:

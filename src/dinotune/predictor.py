@@ -67,6 +67,14 @@ class Predictor:
         """Class names and original ids."""
         return self.description.labels
 
+    def merge_adapter(self) -> None:
+        """Fold LoRA's or DoRA's changes into the backbone's weights: the same answers from fewer layers.
+
+        Raises:
+            DinotuneError: an adapter that is no change of weights.
+        """
+        self.model.merge_adapter()
+
     def thresholds(self, threshold: float | None = None) -> dict[str, float]:
         """Lowest score that counts, per class name: `threshold`, or else the stored ones, or else 0.5."""
         return used_thresholds(self.labels, self.description.thresholds, threshold)

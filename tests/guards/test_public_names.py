@@ -29,6 +29,8 @@ SETTINGS = {
     "Focal",
     "Frozen",
     "Goal",
+    "Lora",
+    "NormBias",
     "OwnAdapter",
     "OwnHead",
     "Prediction",

@@ -9,6 +9,11 @@ from dinotune.errors import DinotuneError
 class Adapter(ABC):
     """What small part learns inside a backbone; built from its settings section."""
 
+    learning_rate_factor: float = 1.0
+    """Its learning rate as a share of `training.learning_rate`."""
+    weight_decay_factor: float = 1.0
+    """Its weight decay as a share of `training.weight_decay`."""
+
     @abstractmethod
     def attach(self, backbone: Backbone) -> None:
         """Put the adapter into a backbone, by `put_after` or `put_inside`.

@@ -1,6 +1,6 @@
 """Every setting: type, default, one sentence. Loads no torch."""
 
-from dinotune.config.adapter import Adapter, Frozen, LearningAdapter, NormBias, OwnAdapter
+from dinotune.config.adapter import Adapter, Frozen, LearningAdapter, Lora, NormBias, OwnAdapter
 from dinotune.config.backbone import Backbone, TinyShape, TrainableStage
 from dinotune.config.data import Augmentation, Data, Split
 from dinotune.config.evaluation import Evaluation
@@ -45,6 +45,7 @@ __all__ = [
     "Goal",
     "Head",
     "LearningAdapter",
+    "Lora",
     "NormBias",
     "Optimizer",
     "OwnAdapter",

@@ -14,6 +14,7 @@ from dinotune.heads.base import ClassRows
 from dinotune.model import Model
 
 MOST_NAMED = 8
+LORA_BASE = ".base_layer."
 
 
 def initialize(model: Model, labels: LabelSet, source: Path) -> str:
@@ -46,7 +47,9 @@ class Transfer:
 
     def __init__(self, model: Model, labels: LabelSet, weights: dict[str, Tensor], description: Description) -> None:
         self.own = trained_state(model)
-        self.weights = weights
+        # A layer that LoRA changes has a longer name than the same layer without.
+        plain = {name.replace(LORA_BASE, "."): name for name in self.own}
+        self.weights = {plain.get(name.replace(LORA_BASE, "."), name): tensor for name, tensor in weights.items()}
         self.labels = labels
         self.their_labels = description.labels
         self.class_rows = {f"head.{name}": rows for name, rows in model.head.class_rows().items()}

@@ -17,16 +17,18 @@ def parameter_groups(model: Model, training: config.Training) -> list[dict[str, 
 
     Norms, biases, scales, tokens and positions get no weight decay.
     """
-    named = [(training.learning_rate, [(f"head.{name}", p) for name, p in model.head.named_parameters()])]
-    for rate, parameters in model.backbone.stage_parameters():
-        named.append((rate or training.learning_rate, [(f"backbone.{name}", p) for name, p in parameters]))
+    rate, decay = training.learning_rate, training.weight_decay
+    learning = [(rate, decay, list(model.head.named_parameters()))]
+    learning += [(own or rate, decay, parameters) for own, parameters in model.backbone.stage_parameters()]
+    if (adapter := model.adapter) is not None:
+        shares = (rate * adapter.learning_rate_factor, decay * adapter.weight_decay_factor)
+        learning.append((*shares, model.backbone.adapter_parameters()))
     groups = []
-    for rate, parameters in named:
+    for own_rate, own_decay, named in learning:
         for decays in (True, False):
-            chosen = [p for name, p in parameters if _decays(name, p) is decays]
+            chosen = [parameter for name, parameter in named if _decays(name, parameter) is decays]
             if chosen:
-                decay = training.weight_decay if decays else 0.0
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+                groups.append({"params": chosen, "lr": own_rate, "weight_decay": own_decay if decays else 0.0})
     return groups
 
 

@@ -83,11 +83,13 @@ def describe_records(records: Records) -> str:
 
 
 def _describe_parameters(model: Model, experiment: config.Experiment) -> str:
-    learning = {id(p) for _, group in model.backbone.stage_parameters() for _, p in group}
-    backbone = sum(p.numel() for p in model.backbone.parameters())
-    learns = sum(p.numel() for p in model.backbone.parameters() if id(p) in learning)
+    """Norms and biases that learn as the adapter are counted there, so that the numbers add up."""
+    learns = sum(p.numel() for _, group in model.backbone.stage_parameters() for _, p in group)
+    adapter = sum(p.numel() for _, p in model.backbone.adapter_parameters())
+    backbone = sum(p.numel() for p in model.backbone.parameters()) - adapter
     head = sum(p.numel() for p in model.head.parameters())
-    counts = f"parameters: backbone {backbone:,} ({learns:,} learn), head {head:,}"
+    counts = f"parameters: backbone {backbone:,} ({learns:,} learn), "
+    counts += f"adapter {adapter:,}, head {head:,}" if adapter else f"head {head:,}"
     if learns or model.backbone.identity.sha256 is not None or experiment.training.initialize_from is not None:
         return counts
     return f"{counts}\n  the backbone's random weights never learn; backbone.trainable=all lets them"
