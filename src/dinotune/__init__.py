@@ -17,8 +17,10 @@ if TYPE_CHECKING:
         Adamw,
         Augmentation,
         Backbone,
+        Bottleneck,
         Cosine,
         CrossEntropy,
+        Daga,
         Data,
         Detr,
         EarlyStopping,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         Goal,
         Lora,
         NormBias,
+        IaBce,
         OwnAdapter,
         OwnHead,
         Prediction,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from dinotune.data.images import read_image
     from dinotune.errors import DinotuneError
     from dinotune.heads.base import ClassRows, Head
+    from dinotune.sweeping import sweep
     from dinotune.types import Detections, Features, Losses, Targets
 
 __version__ = "0.1.0"
@@ -53,9 +57,11 @@ __all__ = [
     "Adapter",
     "Augmentation",
     "Backbone",
+    "Bottleneck",
     "ClassRows",
     "Cosine",
     "CrossEntropy",
+    "Daga",
     "Data",
     "Detections",
     "Detr",
@@ -70,6 +76,7 @@ __all__ = [
     "Goal",
     "Lora",
     "NormBias",
+    "IaBce",
     "Head",
     "Losses",
     "OwnAdapter",
@@ -90,6 +97,7 @@ __all__ = [
     "load_backbone",
     "read_image",
     "resume",
+    "sweep",
     "train",
 ]
 
@@ -109,6 +117,7 @@ _HOMES = {
     "load_backbone": "dinotune.backbones",
     "read_image": "dinotune.data.images",
     "resume": "dinotune.api",
+    "sweep": "dinotune.sweeping",
     "train": "dinotune.api",
 }
 """Where a public name lives; settings classes live in `dinotune.config`."""

@@ -10,7 +10,7 @@ import yaml
 import dinotune
 
 ROOT = Path(__file__).parents[2]
-VERBS = {"build_head", "check", "train", "load", "evaluate", "resume", "load_backbone", "read_image"}
+VERBS = {"build_head", "check", "train", "load", "evaluate", "resume", "sweep", "load_backbone", "read_image"}
 OWN = {"Adapter", "ClassRows", "Detections", "Features", "Head", "Losses", "Targets"}
 """What parts of the user's own are written with."""
 SETTINGS = {
@@ -18,9 +18,11 @@ SETTINGS = {
     "Adamw",
     "Augmentation",
     "Backbone",
+    "Bottleneck",
     "Cosine",
     "CrossEntropy",
     "Detr",
+    "Daga",
     "Data",
     "EarlyStopping",
     "Evaluation",
@@ -29,6 +31,7 @@ SETTINGS = {
     "Focal",
     "Frozen",
     "Goal",
+    "IaBce",
     "Lora",
     "NormBias",
     "OwnAdapter",

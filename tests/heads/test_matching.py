@@ -5,7 +5,11 @@ import itertools
 import pytest
 import torch
 
-from dinotune.heads.matching import match_queries
+from dinotune.heads.matching import CostTable, Matches, match_queries
+
+
+def match(cost: torch.Tensor, present: torch.Tensor) -> Matches:
+    return match_queries([CostTable(cost, present)])[0]
 
 
 def cheapest(cost: torch.Tensor) -> float:
@@ -23,7 +27,7 @@ def test_each_layer_and_image_gets_its_cheapest_pairs(queries: int, counts: tupl
     torch.manual_seed(queries)
     cost = torch.rand(2, 3, queries, max(counts))
     present = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
-    matches = match_queries(cost, present)
+    matches = match(cost, present)
     assert matches.finite
     for layer in range(2):
         for image, count in enumerate(counts):
@@ -38,10 +42,10 @@ def test_each_layer_and_image_gets_its_cheapest_pairs(queries: int, counts: tupl
 def test_costs_of_other_images_do_not_count() -> None:
     cost = torch.rand(1, 2, 3, 2)
     present = torch.tensor([[True, True], [True, False]])
-    before = match_queries(cost, present)
+    before = match(cost, present)
     cost[0, 1, :, 1] = torch.nan
     cost[0, 1, :, 0] += 5
-    after = match_queries(cost, present)
+    after = match(cost, present)
     assert after.finite, "what fills up the table is never read"
     first = before.image == 0
     assert torch.equal(before.query[first], after.query[after.image == 0])
@@ -51,10 +55,21 @@ def test_costs_of_other_images_do_not_count() -> None:
 def test_a_cost_that_is_not_finite_is_told(bad: float) -> None:
     cost = torch.rand(1, 1, 3, 2)
     cost[0, 0, 1, 1] = bad
-    assert not match_queries(cost, torch.tensor([[True, True]])).finite
+    assert not match(cost, torch.tensor([[True, True]])).finite
 
 
 def test_a_batch_without_objects_has_no_pairs() -> None:
-    matches = match_queries(torch.zeros(2, 3, 4, 0), torch.zeros(3, 0, dtype=torch.bool))
+    matches = match(torch.zeros(2, 3, 4, 0), torch.zeros(3, 0, dtype=torch.bool))
     assert matches.finite
     assert len(matches.layer) == 0
+
+
+def test_tables_are_matched_each_by_itself() -> None:
+    """They only share the way to the host."""
+    torch.manual_seed(0)
+    present = torch.tensor([[True, True, False], [True, False, False]])
+    tables = [CostTable(torch.rand(layers, 2, queries, 3), present) for layers, queries in ((2, 5), (1, 7), (3, 2))]
+    for table, together in zip(tables, match_queries(tables), strict=True):
+        alone = match(table.cost, present)
+        assert torch.equal(together.query, alone.query)
+        assert torch.equal(together.target, alone.target)

@@ -13,17 +13,19 @@ from dinotune.boxes import generalized_iou
 from dinotune.data.records import Records
 from dinotune.data.splits import read_records
 from dinotune.heads.class_losses import ClassLoss, build_class_loss
+from dinotune.heads.padded_targets import PaddedTargets
 from dinotune.heads.queries import QueryOutputs, best_detections
-from dinotune.heads.set_criterion import PaddedTargets, SetCriterion, object_count
+from dinotune.heads.set_criterion import SetCriterion, object_count
 from dinotune.tasks.coco_metrics import measure
 from dinotune.tasks.detected_boxes import DetectedBoxes
 from dinotune.types import Targets
 from tests.training.small_runs import processes
 
 IMAGE_HW = (60, 100)
-CLASS_LOSSES: dict[str, config.CrossEntropy | config.Focal] = {
+CLASS_LOSSES: dict[str, config.CrossEntropy | config.Focal | config.IaBce] = {
     "cross_entropy": config.CrossEntropy(),
     "focal": config.Focal(),
+    "ia_bce": config.IaBce(),
 }
 GAMMAS = {f"focal, gamma {gamma}": config.Focal(gamma=gamma) for gamma in (0, 0.5, 1)}
 
@@ -125,13 +127,12 @@ def test_objects_are_counted_over_all_processes(tmp_path: Path) -> None:
 def test_cost_is_of_each_image_with_its_own_objects(kind: str) -> None:
     criterion, class_loss = make_criterion(kind)
     outputs, targets = make_outputs(1, 3, 5, class_loss.outputs), make_targets((2, 4, 1))
-    cost = criterion.cost(outputs.logits, outputs.boxes_cxcywh, PaddedTargets.of(targets, IMAGE_HW))
+    cost = criterion.cost(outputs, PaddedTargets.of(targets, IMAGE_HW))
     for image in range(3):
         alone = Targets((targets.boxes[image],), (targets.labels[image],))
         rows = slice(image, image + 1)
-        expected = criterion.cost(
-            outputs.logits[:, rows], outputs.boxes_cxcywh[:, rows], PaddedTargets.of(alone, IMAGE_HW)
-        )
+        own = QueryOutputs(outputs.logits[:, rows], outputs.boxes_cxcywh[:, rows])
+        expected = criterion.cost(own, PaddedTargets.of(alone, IMAGE_HW))
         torch.testing.assert_close(cost[:, rows, :, : len(targets.boxes[image])], expected)
 
 
@@ -144,16 +145,19 @@ def test_focal_loss_and_cost_by_hand() -> None:
     torch.testing.assert_close(class_loss.cost(logits), 5 * (right - wrong))
     each = logits.view(1, 1, 1, 2)
     for label, expected in ((0, right[0] + wrong[1]), (1, wrong[0] + right[1]), (-1, wrong.sum())):
-        loss = class_loss.loss(each, torch.tensor([[[label]]]), torch.tensor(2.0))
+        loss = class_loss.loss(each, torch.tensor([[[label]]]), torch.zeros(1, 1, 1), torch.tensor(2.0))
         torch.testing.assert_close(loss[0], 3 * expected / 2)
 
 
 @pytest.mark.parametrize("extreme", [-200.0, -20.0, 20.0, 200.0])
 @pytest.mark.parametrize("settings", [*CLASS_LOSSES.values(), *GAMMAS.values()], ids=[*CLASS_LOSSES, *GAMMAS])
-def test_extreme_logits_stay_finite(settings: config.CrossEntropy | config.Focal, extreme: float) -> None:
+def test_extreme_logits_stay_finite(
+    settings: config.CrossEntropy | config.Focal | config.IaBce, extreme: float
+) -> None:
     class_loss = build_class_loss(settings, 3)
     logits = torch.full((1, 1, 2, class_loss.outputs), extreme, requires_grad=True)
-    loss = class_loss.loss(logits, torch.tensor([[[0, -1]]]), torch.tensor(1.0)).sum()
+    ious = torch.tensor([[[0.5, 0.0]]])
+    loss = class_loss.loss(logits, torch.tensor([[[0, -1]]]), ious, torch.tensor(1.0)).sum()
     loss.backward()
     assert logits.grad is not None
     assert torch.isfinite(loss)

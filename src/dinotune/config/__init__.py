@@ -1,16 +1,17 @@
 """Every setting: type, default, one sentence. Loads no torch."""
 
-from dinotune.config.adapter import Adapter, Frozen, LearningAdapter, Lora, NormBias, OwnAdapter
+from dinotune.config.adapter import Adapter, Bottleneck, Daga, Frozen, LearningAdapter, Lora, NormBias, OwnAdapter
 from dinotune.config.backbone import Backbone, TinyShape, TrainableStage
 from dinotune.config.data import Augmentation, Data, Split
 from dinotune.config.evaluation import Evaluation
 from dinotune.config.experiment import Experiment
 from dinotune.config.head import Head
-from dinotune.config.heads.class_loss import CrossEntropy, Focal
+from dinotune.config.heads.class_loss import CrossEntropy, Focal, IaBce
 from dinotune.config.heads.detr import Detr
 from dinotune.config.heads.faster_rcnn import FasterRcnn
 from dinotune.config.heads.own import OwnHead
 from dinotune.config.heads.query_head import QueryHead
+from dinotune.config.heads.two_stage import TwoStageHead
 from dinotune.config.own import OwnPart
 from dinotune.config.prediction import Prediction
 from dinotune.config.training import (
@@ -32,8 +33,10 @@ __all__ = [
     "Adapter",
     "Augmentation",
     "Backbone",
+    "Bottleneck",
     "Cosine",
     "CrossEntropy",
+    "Daga",
     "Data",
     "Detr",
     "EarlyStopping",
@@ -44,6 +47,7 @@ __all__ = [
     "Frozen",
     "Goal",
     "Head",
+    "IaBce",
     "LearningAdapter",
     "Lora",
     "NormBias",
@@ -60,4 +64,5 @@ __all__ = [
     "TinyShape",
     "TrainableStage",
     "Training",
+    "TwoStageHead",
 ]

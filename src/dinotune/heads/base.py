@@ -41,6 +41,10 @@ class Head(nn.Module, ABC):
         """Both of them, in eval mode; heads override it where one forward pass serves both."""
         return self.loss(features, targets), self.predict(features)
 
+    def learning_rate_factors(self) -> Mapping[str, float]:
+        """The parameters that learn at another rate than the rest of the head, as shares of its rate, by their name in the head."""
+        return {}
+
     def class_rows(self) -> Mapping[str, ClassRows]:
         """The parameters whose shape depends on the number of classes, by their name in the head."""
         return {}

@@ -1,8 +1,9 @@
 """Hungarian matching of queries to objects (Carion et al. 2020, equation 1), for all layers and images at once.
 
-All costs are computed on the device and copied to the host once; scipy solves each image there.
+All costs are computed on the device and copied to the host together; scipy solves each image there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,16 +29,27 @@ class Matches:
     """Whether all costs were finite; the pairs mean nothing otherwise."""
 
 
-def match_queries(
-    cost: Float[Tensor, "layers batch queries objects"], present: Bool[Tensor, "batch objects"]
-) -> Matches:
-    """The cheapest one-to-one pairs per layer and image.
+@dataclass(frozen=True)
+class CostTable:
+    """What it costs to let each query answer for each object of its image."""
 
-    Where there are more objects than queries, each query gets one. Objects that are not `present` fill up images
-    with fewer of them.
+    cost: Float[Tensor, "layers batch queries objects"]
+    present: Bool[Tensor, "batch objects"]
+    """On the host, the objects of an image first; the others fill up images with fewer of them."""
+
+
+def match_queries(tables: Sequence[CostTable]) -> list[Matches]:
+    """The cheapest one-to-one pairs per table, layer and image.
+
+    Where there are more objects than queries, each query gets one.
     """
-    table = cost.detach().float().cpu().numpy()
-    # `present` is made on the host from the number of boxes, so this is no second copy from the device.
+    flat = torch.cat([table.cost.detach().float().flatten() for table in tables]).cpu()
+    parts = flat.split([table.cost.numel() for table in tables])
+    return [_solve(part.view(table.cost.shape), table) for part, table in zip(parts, tables, strict=True)]
+
+
+def _solve(on_host: Tensor, of: CostTable) -> Matches:
+    table, present = on_host.numpy(), of.present
     counts = present.sum(1).tolist()
     used = table[np.broadcast_to(present.numpy()[None, :, None, :], table.shape)]
     finite = bool(np.isfinite(used).all())
@@ -55,5 +67,5 @@ def match_queries(
         np.concatenate([queries for _, _, queries, _ in found] or [np.empty(0)]),
         np.concatenate([targets for *_, targets in found] or [np.empty(0)]),
     ]
-    layer, image, query, target = torch.from_numpy(np.stack(columns).astype(np.int64)).to(cost.device)
+    layer, image, query, target = torch.from_numpy(np.stack(columns).astype(np.int64)).to(of.cost.device)
     return Matches(layer, image, query, target, finite)

@@ -19,7 +19,23 @@ class QueryOutputs:
 
     logits: Float[Tensor, "layers batch queries outputs"]
     boxes_cxcywh: Float[Tensor, "layers batch queries 4"]
-    """In [0, 1], as shares of the network input."""
+    """Shares of the network input."""
+    references_cxcywh: Float[Tensor, "layers batch queries 4"] | None = None
+    """The boxes that each layer began with, without a gradient; none where queries begin without boxes."""
+
+    def layers(self, which: slice) -> "QueryOutputs":
+        """Some of the layers."""
+        return self._chosen((which,))
+
+    def queries(self, which: slice) -> "QueryOutputs":
+        """Some of the queries."""
+        return self._chosen((slice(None), slice(None), which))
+
+    def _chosen(self, index: tuple[slice, ...]) -> "QueryOutputs":
+        references = self.references_cxcywh
+        return QueryOutputs(
+            self.logits[index], self.boxes_cxcywh[index], None if references is None else references[index]
+        )
 
     @property
     def pred_logits(self) -> Float[Tensor, "batch queries outputs"]:

@@ -3,52 +3,30 @@
 Carion et al. 2020, section 3.1. Every decoder layer is matched and taught by itself.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 from torchvision.ops import box_convert
 
 from dinotune import config
-from dinotune.boxes import generalized_iou
+from dinotune.boxes import generalized_iou, pairwise_iou
+from dinotune.heads.box_codes import BoxCode, LogitBoxes
 from dinotune.heads.class_losses import ClassLoss
-from dinotune.heads.matching import Matches, match_queries
+from dinotune.heads.matching import CostTable, Matches, match_queries
+from dinotune.heads.padded_targets import PaddedTargets
 from dinotune.heads.queries import QueryOutputs
 from dinotune.types import Losses, Targets
-
-
-@dataclass(frozen=True)
-class PaddedTargets:
-    """Objects of a batch in one table; rows that are not `present` fill up images with fewer objects."""
-
-    boxes_cxcywh: Float[Tensor, "batch objects 4"]
-    """Shares of the network input."""
-    labels: Int64[Tensor, "batch objects"]
-    present: Bool[Tensor, "batch objects"]
-    """On the host."""
-
-    @classmethod
-    def of(cls, targets: Targets, image_hw: tuple[int, int]) -> "PaddedTargets":
-        """The table of a batch whose boxes are absolute xyxy."""
-        height, width = image_hw
-        pad = torch.nn.utils.rnn.pad_sequence
-        boxes = pad([b.float() for b in targets.boxes], batch_first=True)
-        counts = torch.tensor([len(b) for b in targets.boxes])
-        return cls(
-            boxes_cxcywh=box_convert(boxes / boxes.new_tensor([width, height, width, height]), "xyxy", "cxcywh"),
-            labels=pad(list(targets.labels), batch_first=True),
-            present=torch.arange(boxes.shape[1]) < counts[:, None],
-        )
 
 
 class SetCriterion:
     """From what the queries say to weighted losses."""
 
-    def __init__(self, settings: config.QueryHead, class_loss: ClassLoss) -> None:
+    def __init__(self, settings: config.QueryHead, class_loss: ClassLoss, box_code: BoxCode | None = None) -> None:
         self.settings = settings
         self.class_loss = class_loss
+        self.box_code = box_code or LogitBoxes()
 
     def __call__(self, outputs: QueryOutputs, targets: Targets, image_hw: tuple[int, int]) -> Losses:
         """`loss_class`, `loss_l1` and `loss_giou` of the last layer, and their sum over the others as `loss_auxiliary`.
@@ -56,57 +34,80 @@ class SetCriterion:
         They are NaN where a matching cost is not finite, so that the step is skipped and its pictures are named.
         """
         padded = PaddedTargets.of(targets, image_hw)
-        logits, boxes = outputs.logits.float(), outputs.boxes_cxcywh.float()
-        if not self.settings.auxiliary_losses:
-            logits, boxes = logits[-1:], boxes[-1:]
-        matches = match_queries(self.cost(logits, boxes, padded), padded.present)
-        count = object_count(sum(len(b) for b in targets.boxes), logits.device)
-        terms = {
-            "loss_class": self._class_losses(logits, padded, matches, count),
-            **self._box_losses(boxes, padded, matches, count),
-        }
-        last = {name: values[-1] for name, values in terms.items()}
-        if len(logits) > 1:
-            last["loss_auxiliary"] = torch.stack([values[:-1].sum() for values in terms.values()]).sum()
-        return Losses(last if matches.finite else {name: value * torch.nan for name, value in last.items()})
+        outputs = self.taught(outputs)
+        (matches,) = self.match([(outputs, padded)])
+        count = object_count(padded.count, outputs.logits.device)
+        return spoilt_unless(matches.finite, by_layer(self.layer_losses(outputs, padded, matches, count)))
+
+    def taught(self, outputs: QueryOutputs) -> QueryOutputs:
+        """The layers that learn by their own answers."""
+        return outputs if self.settings.auxiliary_losses else outputs.layers(slice(-1, None))
+
+    def match(self, groups: Sequence[tuple[QueryOutputs, PaddedTargets]]) -> list[Matches]:
+        """Pairs of queries and objects of each group, matched by itself; one copy from the device for all of them."""
+        return match_queries([CostTable(self.cost(*group), group[1].present) for group in groups])
 
     @torch.no_grad()
-    def cost(
-        self,
-        logits: Float[Tensor, "layers batch queries outputs"],
-        boxes_cxcywh: Float[Tensor, "layers batch queries 4"],
-        targets: PaddedTargets,
-    ) -> Float[Tensor, "layers batch queries objects"]:
+    def cost(self, outputs: QueryOutputs, targets: PaddedTargets) -> Float[Tensor, "layers batch queries objects"]:
         """Weighted matching cost of every query with every object of its own image."""
+        logits, found = outputs.logits.float(), outputs.boxes_cxcywh.float()[..., None, :]
+        wanted = targets.boxes_cxcywh[None, :, None]
+        references = outputs.references_cxcywh
         labels = targets.labels[None, :, None].expand(len(logits), -1, logits.shape[2], -1)
         cost_class = self.class_loss.cost(logits).gather(-1, labels)
-        pairs = boxes_cxcywh[..., :, None, :], targets.boxes_cxcywh[None, :, None]
-        cost_l1 = (pairs[0] - pairs[1]).abs().sum(-1)
-        cost_giou = -generalized_iou(*(box_convert(boxes, "cxcywh", "xyxy") for boxes in pairs))
-        return cost_class + self.settings.cost_l1 * cost_l1 + self.settings.cost_giou * cost_giou
+        difference = self.box_code.difference(found, wanted, None if references is None else references[..., None, :])
+        cost_giou = -generalized_iou(_corners(found), _corners(wanted))
+        return cost_class + self.settings.cost_l1 * difference.abs().sum(-1) + self.settings.cost_giou * cost_giou
 
-    def _class_losses(
-        self, logits: Tensor, targets: PaddedTargets, matches: Matches, count: Float[Tensor, ""]
-    ) -> Float[Tensor, "layers"]:
-        labels = torch.full(logits.shape[:3], -1, device=logits.device)
-        labels[matches.layer, matches.image, matches.query] = targets.labels[matches.image, matches.target]
-        return self.class_loss.loss(logits, labels, count)
-
-    def _box_losses(
-        self, boxes_cxcywh: Tensor, targets: PaddedTargets, matches: Matches, count: Float[Tensor, ""]
+    def layer_losses(
+        self, outputs: QueryOutputs, targets: PaddedTargets, matches: Matches, count: Float[Tensor, ""]
     ) -> dict[str, Float[Tensor, "layers"]]:
-        found = boxes_cxcywh[matches.layer, matches.image, matches.query]
+        """`loss_class`, `loss_l1` and `loss_giou` of every layer for pairs that are known, divided by `count`."""
+        pairs = matches.layer, matches.image, matches.query
         wanted = targets.boxes_cxcywh[matches.image, matches.target]
-        l1 = F.l1_loss(found, wanted, reduction="none").sum(-1)
-        giou = 1 - generalized_iou(box_convert(found, "cxcywh", "xyxy"), box_convert(wanted, "cxcywh", "xyxy"))
+        found = outputs.boxes_cxcywh.float()[pairs]
+        references = None if outputs.references_cxcywh is None else outputs.references_cxcywh[pairs]
 
         def per_layer(each: Tensor) -> Tensor:
-            return each.new_zeros(len(boxes_cxcywh)).index_add(0, matches.layer, each) / count
+            return each.new_zeros(len(outputs.logits)).index_add(0, matches.layer, each) / count
 
+        l1 = self.box_code.difference(found, wanted, references).abs().sum(-1)
+        giou = 1 - generalized_iou(_corners(found), _corners(wanted))
         return {
+            "loss_class": self._class_losses(outputs, targets, matches, count),
             "loss_l1": self.settings.weight_l1 * per_layer(l1),
             "loss_giou": self.settings.weight_giou * per_layer(giou),
         }
+
+    def _class_losses(
+        self, outputs: QueryOutputs, targets: PaddedTargets, matches: Matches, count: Float[Tensor, ""]
+    ) -> Float[Tensor, "layers"]:
+        logits = outputs.logits.float()
+        pairs = matches.layer, matches.image, matches.query
+        labels = torch.full(logits.shape[:3], -1, device=logits.device)
+        labels[pairs] = targets.labels[matches.image, matches.target]
+        ious = logits.new_zeros(logits.shape[:3])
+        wanted = targets.boxes_cxcywh[matches.image, matches.target]
+        ious[pairs] = pairwise_iou(_corners(outputs.boxes_cxcywh.detach().float()[pairs]), _corners(wanted))
+        return self.class_loss.loss(logits, labels, ious, count)
+
+
+def by_layer(terms: dict[str, Float[Tensor, "layers"]]) -> dict[str, Float[Tensor, ""]]:
+    """The terms of the last layer, and their sum over the others as `loss_auxiliary`."""
+    last = {name: values[-1] for name, values in terms.items()}
+    if len(terms["loss_class"]) > 1:
+        last["loss_auxiliary"] = torch.stack([values[:-1].sum() for values in terms.values()]).sum()
+    return last
+
+
+def spoilt_unless(finite: bool, terms: dict[str, Float[Tensor, ""]]) -> Losses:
+    """The terms, or NaN for each of them where the matching had costs that were not finite."""
+    return Losses(terms if finite else {name: value * torch.nan for name, value in terms.items()})
+
+
+def _corners(boxes_cxcywh: Tensor) -> Tensor:
+    corners: Tensor = box_convert(boxes_cxcywh, "cxcywh", "xyxy")
+    return corners
 
 
 def object_count(own: int, device: torch.device) -> Float[Tensor, ""]:

@@ -19,8 +19,13 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
         self.norm = nn.LayerNorm(settings.channels)
 
-    def forward(self, tokens: Tokens, positions: Tensor, memory: Tensor, memory_positions: Tensor) -> Tokens:
-        answer, _ = self.attend(tokens + positions, memory + memory_positions, memory, need_weights=False)
+    def forward(
+        self, tokens: Tokens, positions: Tensor, memory: Tensor, memory_positions: Tensor, mask: Tensor | None = None
+    ) -> Tokens:
+        """Where `mask` (tokens by memory) is true, a token does not see the memory."""
+        answer, _ = self.attend(
+            tokens + positions, memory + memory_positions, memory, need_weights=False, attn_mask=mask
+        )
         normed: Tensor = self.norm(tokens + self.dropout(answer))
         return normed
 
@@ -73,12 +78,10 @@ class DecoderLayer(nn.Module):
         return answer
 
 
-def box_layers(channels: int) -> nn.Sequential:
-    """From a query to four numbers that make its box."""
-    return nn.Sequential(
-        nn.Linear(channels, channels),
-        nn.ReLU(),
-        nn.Linear(channels, channels),
-        nn.ReLU(),
-        nn.Linear(channels, 4),
-    )
+def box_layers(channels: int, *, zero: bool = False) -> nn.Sequential:
+    """From a query to four numbers that make its box; with `zero` they are 0 before training."""
+    last = nn.Linear(channels, 4)
+    if zero:
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(), last)

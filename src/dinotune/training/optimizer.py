@@ -18,7 +18,15 @@ def parameter_groups(model: Model, training: config.Training) -> list[dict[str, 
     Norms, biases, scales, tokens and positions get no weight decay.
     """
     rate, decay = training.learning_rate, training.weight_decay
-    learning = [(rate, decay, list(model.head.named_parameters()))]
+    slower = model.head.learning_rate_factors()
+    learning = [
+        (
+            rate * factor,
+            decay,
+            [(name, p) for name, p in model.head.named_parameters() if slower.get(name, 1) == factor],
+        )
+        for factor in sorted({1.0, *slower.values()}, reverse=True)
+    ]
     learning += [(own or rate, decay, parameters) for own, parameters in model.backbone.stage_parameters()]
     if (adapter := model.adapter) is not None:
         shares = (rate * adapter.learning_rate_factor, decay * adapter.weight_decay_factor)

@@ -37,4 +37,21 @@ class Focal(Section):
     """Weight of the class loss."""
 
 
-ClassLoss = Annotated[CrossEntropy | Focal, Field(discriminator="kind"), FromKindName]
+class IaBce(Section):
+    """A sigmoid per class that learns to be as sure as its box is good (Cai et al. 2024, Align-DETR)."""
+
+    kind: Literal["ia_bce"] = "ia_bce"
+    """Name of the class loss."""
+    alpha: Share = 0.25
+    """Weight of the query's own probability in its target, probability^alpha * IoU^(1 - alpha)."""
+    gamma: NonNegativeFloat = 2.0
+    """How much less a confident and right rejection counts."""
+    prior: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Probability of each class before training."""
+    cost_class: NonNegativeFloat = 2.0
+    """Weight of the focal class cost in the matching."""
+    weight_class: NonNegativeFloat = 2.0
+    """Weight of the class loss."""
+
+
+ClassLoss = Annotated[CrossEntropy | Focal | IaBce, Field(discriminator="kind"), FromKindName]

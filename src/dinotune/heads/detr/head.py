@@ -8,24 +8,21 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from dinotune import config
-from dinotune.heads.base import ClassRows, Head
-from dinotune.heads.class_losses import build_class_loss
+from dinotune.heads.base import ClassRows
 from dinotune.heads.positions import sine_positions
 from dinotune.heads.pyramid import SingleMap
-from dinotune.heads.queries import QueryOutputs, best_detections
-from dinotune.heads.set_criterion import SetCriterion
+from dinotune.heads.queries import QueryOutputs
+from dinotune.heads.query_head import QueryHead
 from dinotune.heads.transformer import DecoderLayer, EncoderLayer, box_layers
-from dinotune.types import Detections, Features, Losses, Targets
+from dinotune.types import Features
 
 
-class DetrHead(Head):
+class DetrHead(QueryHead):
     """Encoder and decoder, or with `encoder_layers: 0` the decoder alone, on the taps brought to one map."""
 
     def __init__(self, settings: config.Detr, channels: Sequence[int], strides: Sequence[int], classes: int) -> None:
-        super().__init__()
+        super().__init__(settings, classes)
         self.settings = settings
-        self.class_loss = build_class_loss(settings.class_loss, classes)
-        self.criterion = SetCriterion(settings, self.class_loss)
         self.single_map = SingleMap(channels, strides)
         self.project = nn.Sequential(
             nn.Conv2d(self.single_map.channels, settings.channels, 1), LayerNorm2d(settings.channels)
@@ -58,31 +55,9 @@ class DetrHead(Head):
         stacked = torch.stack(answers)
         return QueryOutputs(self.classify(stacked), self.locate(stacked).float().sigmoid())
 
-    def loss(self, features: Features, targets: Targets) -> Losses:
-        """Class, L1 and generalised IoU losses of the matched queries."""
-        return self._losses(self(features), features, targets)
-
-    def predict(self, features: Features) -> Detections:
-        """The best `slots` pairs of query and class."""
-        return self.postprocess(self(features), features.image_hw)
-
-    def evaluate(self, features: Features, targets: Targets) -> tuple[Losses, Detections]:
-        """Losses and detections of one forward pass."""
-        outputs = self(features)
-        return self._losses(outputs, features, targets), self.postprocess(outputs, features.image_hw)
-
     def class_rows(self) -> Mapping[str, ClassRows]:
         """One logit per class; with softmax "no object" follows."""
         return {"classify.weight": ClassRows(), "classify.bias": ClassRows()}
-
-    def postprocess(self, outputs: QueryOutputs, image_hw: tuple[int, int]) -> Detections:
-        """Detections of what the last layer says."""
-        scores = self.class_loss.scores(outputs.pred_logits)
-        return best_detections(scores, outputs.pred_boxes, image_hw, self.settings.slots)
-
-    def _losses(self, outputs: QueryOutputs, features: Features, targets: Targets) -> Losses:
-        with torch.autocast(outputs.logits.device.type, enabled=False):
-            return self.criterion(outputs, targets, features.image_hw)
 
     def _memory(
         self, features: Features
