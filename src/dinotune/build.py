@@ -4,6 +4,8 @@ import torch
 
 from dinotune import config
 from dinotune.adapters.base import Adapter
+from dinotune.adapters.bottleneck import BottleneckAdapter
+from dinotune.adapters.daga import DagaAdapter
 from dinotune.adapters.lora import LoraAdapter
 from dinotune.adapters.norm_bias import NormBiasAdapter
 from dinotune.backbones.base import Backbone
@@ -42,6 +44,10 @@ def build_adapter(settings: config.Adapter) -> Adapter | None:
             adapter: Adapter = LoraAdapter(settings)
         case config.NormBias():
             adapter = NormBiasAdapter(settings)
+        case config.Daga():
+            adapter = DagaAdapter(settings)
+        case config.Bottleneck():
+            adapter = BottleneckAdapter(settings)
         case config.OwnAdapter():
             adapter = build_own(settings, Adapter, "adapter")  # type: ignore[type-abstract]
     adapter.learning_rate_factor = settings.learning_rate_factor

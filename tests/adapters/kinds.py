@@ -15,11 +15,14 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "lora": {"kind": "lora", "rank": 4},
     "dora": {"kind": "lora", "rank": 4, "dora": True},
     "norm_bias": {"kind": "norm_bias"},
+    "daga v1": {"kind": "daga", "variant": "v1"},
+    "daga v2": {"kind": "daga"},
+    "bottleneck": {"kind": "bottleneck"},
 }
 """Settings of each adapter but its blocks."""
 ACT_INSIDE = {"lora", "dora", "norm_bias"}
 """Adapters that learn inside blocks; all others act after them."""
-VITS_ONLY: set[str] = set()
+VITS_ONLY = {"daga v1", "daga v2"}
 """Adapters that ConvNeXt cannot have."""
 
 

@@ -81,6 +81,8 @@ def context(row: SettingRow) -> list[str]:
         return ["training.must_reach={metric: AP50, value: 0.5}"]
     if row.key.startswith("training.early_stopping."):
         return ["training.early_stopping=5"]
+    if row.key == "adapter.hidden":
+        return ["adapter={kind: daga, variant: v1}"]
     section, _, _ = row.key.rpartition(".")
     if row.kind == "steps":
         return ["training.schedule={kind: steps, epochs: [1]}"]

@@ -1,14 +1,16 @@
 """Settings of the adapter: what small part learns inside a frozen backbone."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dinotune.config.backbone import LearningBlocks
 from dinotune.config.base import Count, FromKindName, NonNegativeFloat, PositiveFloat, Section, Switch
 from dinotune.config.own import ByKind, OwnPart
 
 LinearLayer = Literal["qkv", "proj", "fc1", "fc2"]
+PresetBlocks = LearningBlocks | Literal["detection", "classification", "segmentation", "last"]
 
 
 class Frozen(Section):
@@ -57,8 +59,71 @@ class NormBias(LearningAdapter):
     """A number k for the last k blocks, a list of 0-based block numbers (negative ones count from the end), or `all` up to the deepest tap."""
 
 
+class Daga(LearningAdapter):
+    """Dynamic attention-guided adaptation: the attention of the model's own CLS token steers what a few blocks add to the patches (ViT only)."""
+
+    kind: Literal["daga"] = "daga"
+    """Name of the adapter."""
+    variant: Literal["v1", "v2"] = "v2"
+    """`v2` gates a bottleneck by channel and by place and begins as the identity; `v1` gates by channel alone."""
+    blocks: PresetBlocks = "detection"
+    """After which blocks it acts: `detection` and `classification` (blocks 1 and 2 and the last two), `segmentation` (the last four), `last`, a number k for the last k, a list of 0-based block numbers (negative ones count from the end), or `all` up to the deepest tap."""
+    ratio: PositiveFloat = 0.25
+    """Width of the bottleneck as a share of the backbone's (v2 only)."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout inside the bottleneck (v2 only)."""
+    hidden: Count = 96
+    """Width of the inner layer (v1 only)."""
+    learning_rate_factor: PositiveFloat = 0.5
+    """Learning rate of the adapter as a share of `training.learning_rate`."""
+    weight_decay_factor: NonNegativeFloat = 0.5
+    """Weight decay of the adapter as a share of `training.weight_decay`."""
+
+    @classmethod
+    def outdated(cls, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+        """What only the other variant has goes when the variant changes."""
+        foreign = _FOREIGN_TO_VARIANT.get(str(new.get("variant")), ())
+        return tuple(name for name in foreign if name in old and name not in new)
+
+    @model_validator(mode="after")
+    def _variant_has_its_settings(self) -> Self:
+        for name in _FOREIGN_TO_VARIANT[self.variant]:
+            default = type(self).model_fields[name].default
+            if getattr(self, name) != default:
+                other = "v2" if self.variant == "v1" else "v1"
+                raise ValueError(f"{name}: variant {self.variant} has none; use variant {other}, or {default} here")
+        return self
+
+
+_FOREIGN_TO_VARIANT = {"v1": ("ratio", "dropout"), "v2": ("hidden",)}
+
+
+class Bottleneck(LearningAdapter):
+    """A plain bottleneck on the patches after some blocks (Houlsby et al. 2019): the control of `daga`.
+
+    Of the size of `daga` (v2, ratio 0.25, four blocks) with `ratio` 0.52 for a width of 384, 0.36 for 768, 0.33 for 1024.
+    """
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    """Name of the adapter."""
+    blocks: PresetBlocks = "detection"
+    """After which blocks it acts: `detection` and `classification` (blocks 1 and 2 and the last two), `segmentation` (the last four), `last`, a number k for the last k, a list of 0-based block numbers (negative ones count from the end), or `all` up to the deepest tap."""
+    ratio: PositiveFloat = 0.25
+    """Width of the bottleneck as a share of the block's."""
+    width: Count | None = None
+    """Width of the bottleneck in channels, the same after every block; none takes `ratio`."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout inside the bottleneck."""
+    scale: PositiveFloat = 1.0
+    """What the bottleneck adds is multiplied by this."""
+    learning_rate_factor: PositiveFloat = 0.5
+    """Learning rate of the adapter as a share of `training.learning_rate`."""
+    weight_decay_factor: NonNegativeFloat = 0.5
+    """Weight decay of the adapter as a share of `training.weight_decay`."""
+
+
 class OwnAdapter(LearningAdapter, OwnPart):
     """An adapter of your own by import path, e.g. `my_lab.adapters:ScaleAdapter`, with `options`."""
 
 
-Adapter = Annotated[Frozen | Lora | NormBias | OwnAdapter, ByKind(), FromKindName]
+Adapter = Annotated[Frozen | Lora | NormBias | Daga | Bottleneck | OwnAdapter, ByKind(), FromKindName]
