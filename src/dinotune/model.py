@@ -1,6 +1,7 @@
 """Model: a backbone (with its adapter) and a head."""
 
 import math
+import re
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,6 +10,10 @@ from dinotune.adapters.base import Adapter
 from dinotune.backbones.base import Backbone, WeightsIdentity
 from dinotune.heads.base import Head
 from dinotune.types import Features, Losses, Predictions, Targets
+
+KEY_BIAS = re.compile(r"(^|\.)(k|key|k_proj)[._]bias$")
+"""Names of parameters that no gradient reaches: softmax does not see the bias of the keys, which adds the same to every
+logit of a query."""
 
 
 class Model(nn.Module):

@@ -7,7 +7,8 @@ import pytest
 from dinotune import api, cli, config
 from dinotune.checkpoints import read_checkpoint
 from dinotune.files import write_json
-from dinotune.training.module import KEY_BIAS, TrainingModule
+from dinotune.model import KEY_BIAS
+from dinotune.training.module import TrainingModule
 from dinotune.training.verdict import GoalMissedError, describe_without_gradient, judge
 from tests.training.small_runs import changed, metrics, run_state
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -17,13 +16,10 @@ from dinotune.data.batches import Batch
 from dinotune.data.photometric import photometric
 from dinotune.data.sampler import TrainBatchSampler
 from dinotune.data.seeds import mix_seed
-from dinotune.model import Model
+from dinotune.model import KEY_BIAS, Model
 from dinotune.training.averaging import AveragedWeights
 from dinotune.training.optimizer import build_optimizer, learning_rate_factor
 from dinotune.training.state import RunState
-
-KEY_BIAS = re.compile(r"(^|\.)(k|key|k_proj)[._]bias$")
-"""Softmax does not see the bias of the keys: it adds the same to every logit of a query."""
 
 
 class TrainingModule(pl.LightningModule):
