@@ -264,6 +264,7 @@ def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ["--help"],
         ["train", "coco_faster_rcnn", "training.epoch=3"],
+        ["sweep", "coco_faster_rcnn,bccd_detr", "training.epoch=3", "seed=0,1,2"],
         ["train", "--resume", "tests", "seed=3"],
         ["evaluate", "tests", "--out", "pyproject.toml"],
         ["predict", "tests", "tests"],

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import dinotune
-from dinotune.config.loading import Loaded, load_experiment
+from dinotune.config.loading import load_experiment
 from dinotune.config.prediction import Prediction
 from dinotune.errors import DinotuneError, SettingsError
 from dinotune.files import check_folder, find_checkpoint
@@ -96,7 +96,9 @@ def quickstart(
 ) -> None:
     """Draw a small data set, train a detector on it, evaluate and predict: minutes on a CPU."""
     words = _only_overrides(overrides)
-    _find_weights(load_experiment("quickstart", (), [f"backbone={backbone}", *words] if backbone else words))
+    from dinotune.starting.weights import find_weights
+
+    find_weights(load_experiment("quickstart", (), [f"backbone={backbone}", *words] if backbone else words).experiment)
     from dinotune.quickstart import quickstart as tour
 
     tour(out, backbone, words)
@@ -146,10 +148,11 @@ def train(
         )
     from dinotune.data.splits import find_places
     from dinotune.starting.suggestion import load_start
+    from dinotune.starting.weights import find_weights
 
     loaded = load_start(names[0], names[1:], overrides)
     find_places(loaded.experiment.data)
-    _find_weights(loaded)
+    find_weights(loaded.experiment)
     if out is not None:
         from dinotune.training.run_folder import check_free
 
@@ -157,6 +160,40 @@ def train(
     from dinotune import api
 
     api.train(loaded.experiment, out=out, overwrite=overwrite, notes=loaded.notes)
+
+
+@app.command()
+def sweep(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="EXPERIMENT MODIFIER KEY=A,B,C KEY=VALUE",
+            help="What to train, as for train (several recipes or files with commas between them are compared); "
+            "settings with several values, each of which is trained with each of the others; and settings of all.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write, or to go on with; none takes a new one below runs/."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes of training for each combination, in the place of its epochs.")
+    ] = None,
+) -> None:
+    """Train every combination of settings with the same budget; ends in one table and a plot.
+
+    dinotune sweep bccd_detr adapter=frozen,lora seed=0,1,2 --out runs/adapters
+
+    The same command goes on where it stopped. Status 1 if a combination failed.
+    """
+    names, overrides = _split(words)
+    if not names:
+        raise SettingsError("sweep: name an experiment, e.g. dinotune sweep bccd_detr seed=0,1,2")
+    from dinotune import sweeping
+
+    done = sweeping.sweep(names[0], overrides, modifiers=names[1:], out=out, minutes=minutes)
+    if done.errors:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -271,23 +308,6 @@ def schema() -> None:
     from dinotune.config.reference import experiment_schema
 
     print(json.dumps(experiment_schema(), indent=2, ensure_ascii=False))
-
-
-def _find_weights(loaded: Loaded) -> None:
-    """Refusals of the hub and mistyped paths are said before torch is loaded."""
-    from dinotune.backbones.sources import locate
-    from dinotune.backbones.variants import TINY_IDS
-    from dinotune.files import find_checkpoint
-
-    source = loaded.experiment.training.initialize_from
-    if source is not None and not source.is_file():
-        try:
-            find_checkpoint(source)
-        except DinotuneError as error:
-            raise SettingsError(f"training.initialize_from: {error}") from error
-    id_ = loaded.experiment.backbone.id
-    if id_ not in TINY_IDS:
-        locate(id_)
 
 
 def _split(words: Sequence[str] | None) -> tuple[list[str], list[str]]:

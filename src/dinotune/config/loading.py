@@ -5,7 +5,7 @@ Later sources win. Everything wrong is reported at once.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,8 @@ def load_experiment(
     modifiers: Sequence[str] = (),
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
+    *,
+    fit: bool = False,
 ) -> Loaded:
     """Read, merge and check the settings of a run.
 
@@ -47,6 +49,7 @@ def load_experiment(
         modifiers: Names or files, merged over the experiment in this order.
         overrides: ``key=value`` words, the strongest of all.
         environ: Where variables such as ``DINOTUNE__TRAINING__EPOCHS=3`` are looked up.
+        fit: Leave out overrides that belong to other kinds than the one chosen, as for modifiers, and say so.
 
     Raises:
         SettingsError: Everything that is wrong, a line each: place, wrong value, nearest right one.
@@ -59,7 +62,8 @@ def load_experiment(
     problems += unread + unreadable
     loaded = None
     if experiment is not None:
-        layers = [*experiment, *(layer for layer in changes if layer is not None), environment, commands]
+        changed = [layer for layer in changes if layer is not None]
+        layers = [*experiment, *changed, environment, replace(commands, is_modifier=fit)]
         loaded = _attempt(lambda: _checked(layers, notes), problems)
     if loaded is None or problems:
         raise SettingsError("\n".join(problems))

@@ -49,7 +49,7 @@ def resumed(run: Path, overrides: Sequence[str]) -> Loaded:
     before = load_experiment(stored, environ={}).experiment
     loaded = load_experiment(stored, overrides=overrides)
     after = with_absolute_paths(loaded.experiment)
-    changed = [key for key in _differences(before.model_dump(), after.model_dump()) if key not in CHANGEABLE_ON_RESUME]
+    changed = [key for key in differences(before.model_dump(), after.model_dump()) if key not in CHANGEABLE_ON_RESUME]
     if changed:
         raise SettingsError(
             f"--resume: {', '.join(changed)} cannot change in a run; start a new one, or change only "
@@ -66,7 +66,7 @@ def measured(trained: config.Experiment | Path, overrides: Sequence[str]) -> con
     """
     before = load_experiment(trained, environ={}).experiment
     after = load_experiment(trained, overrides=overrides, environ={}).experiment
-    changed = _differences(before.model_dump(), after.model_dump())
+    changed = differences(before.model_dump(), after.model_dump())
     fixed = [key for key in changed if not key.startswith(CHANGEABLE_ON_EVALUATION)]
     if fixed:
         raise SettingsError(
@@ -76,12 +76,13 @@ def measured(trained: config.Experiment | Path, overrides: Sequence[str]) -> con
     return after
 
 
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted keys whose values are not the same."""
     found = []
     for key in {**before, **after}:
         old, new = before.get(key), after.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{prefix}{key}.")
+            found += differences(old, new, f"{prefix}{key}.")
         elif old != new:
             found.append(f"{prefix}{key}")
     return found
