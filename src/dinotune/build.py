@@ -13,8 +13,10 @@ from dinotune.backbones.load import build_backbone
 from dinotune.backbones.weights import LoadReport
 from dinotune.data.records import LabelSet
 from dinotune.heads.base import Head
+from dinotune.heads.deformable_detr import DeformableDetrHead
 from dinotune.heads.detr import DetrHead
 from dinotune.heads.faster_rcnn import FasterRcnnHead
+from dinotune.heads.plain_detr import PlainDetrHead
 from dinotune.model import Model
 from dinotune.own_parts import build_own
 
@@ -30,6 +32,10 @@ def build_head(settings: config.Head, backbone: Backbone, classes: int) -> Head:
             return FasterRcnnHead(settings, backbone.channels, backbone.strides, classes)
         case config.Detr():
             return DetrHead(settings, backbone.channels, backbone.strides, classes)
+        case config.DeformableDetr():
+            return DeformableDetrHead(settings, backbone.channels, backbone.strides, classes)
+        case config.PlainDetr():
+            return PlainDetrHead(settings, backbone.channels, backbone.strides, classes)
         case config.OwnHead():
             fitting = (backbone.channels, backbone.strides, classes)
             return build_own(settings, Head, "head", *fitting)  # type: ignore[type-abstract]

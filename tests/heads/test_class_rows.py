@@ -12,6 +12,7 @@ from dinotune.data.records import LabelSet
 HEADS = [
     *((f"head={kind}",) for kind in choices(config.Experiment.model_fields["head"]) if kind != OWN_KIND),
     ("head=detr", "head.class_loss=focal"),
+    ("head=deformable_detr", "head.class_loss=cross_entropy", "head.two_stage=false", "head.denoising_queries=0"),
 ]
 
 

@@ -34,6 +34,15 @@ SMALL: dict[str, dict[str, Any]] = {
     },
 }
 
+SMALL["deformable_detr"] = SMALL["detr"] | {
+    "stride_factors": [1, 2],
+    "dropout": 0.1,
+    "sampling_points": 2,
+    "denoising_queries": 3,
+    "one_to_many_queries": 9,
+}
+SMALL["plain_detr"] = SMALL["detr"] | {"dropout": 0.1, "denoising_queries": 3, "one_to_many_queries": 9}
+
 CHANGES: dict[str, dict[str, Any]] = {
     "faster_rcnn": {
         "channels": 24,
@@ -74,13 +83,35 @@ CHANGES: dict[str, dict[str, Any]] = {
         "weight_giou": 1,
         "auxiliary_losses": False,
     },
+    "deformable_detr": {
+        "two_stage": False,
+        "mixed_selection": False,
+        "box_refinement": False,
+        "look_forward_twice": False,
+        "denoising_queries": 9,
+        "denoising_label_noise": 1,
+        "denoising_box_noise": 0.4,
+        "weight_denoising": 2,
+        "one_to_many_queries": 0,
+        "one_to_many_repeats": 2,
+        "weight_one_to_many": 2,
+        "stride_factors": [0.5, 1],
+        "attention": "standard",
+        "sampling_points": 3,
+        "modulation": False,
+    },
     "detr.class_loss.cross_entropy": {"no_object_weight": 0.5, "cost_class": 50, "weight_class": 2},
     "detr.class_loss.focal": {"alpha": 0.5, "gamma": 1, "prior": 0.1, "cost_class": 50, "weight_class": 1},
+    "detr.class_loss.ia_bce": {"alpha": 0.5, "gamma": 1, "prior": 0.1, "cost_class": 50, "weight_class": 1},
 }
+CHANGES["deformable_detr"] |= CHANGES["detr"] | {"class_loss": "ia_bce"}
+OF_DEFORMABLE_DETR = ("stride_factors", "attention", "sampling_points", "modulation")
+CHANGES["plain_detr"] = {key: value for key, value in CHANGES["deformable_detr"].items() if key not in OF_DEFORMABLE_DETR}
+CHANGES["plain_detr"] |= {"bias_hidden": 64}
 
 
 def observed(kind: str, settings: dict[str, Any]) -> list[float]:
-    """Losses in training mode and predictions, of a head drawn from one seed."""
+    """Losses in training mode, the norm of their gradient, and predictions, of a head drawn from one seed."""
     backbone, _ = build_backbone(config.Backbone(id="tiny-dinov3", tiny=config.TinyShape(width=32, depth=2)))
     page = config.Experiment.model_validate({"head": {"kind": kind, **SMALL[kind], **settings}})
     torch.manual_seed(0)
@@ -88,12 +119,16 @@ def observed(kind: str, settings: dict[str, Any]) -> list[float]:
     torch.manual_seed(1)
     with torch.no_grad():
         features = backbone(torch.rand(2, 3, 96, 128))
-        boxes = torch.tensor([[10.0, 20, 50, 60], [60, 30, 120, 80], [5, 5, 90, 40]])
-        targets = Targets((boxes, boxes[:1]), (torch.tensor([0, 2, 1]), torch.tensor([1])))
-        torch.manual_seed(2)
-        losses = head.train().loss(features, targets)
+    boxes = torch.tensor([[10.0, 20, 50, 60], [60, 30, 120, 80], [5, 5, 90, 40]])
+    targets = Targets((boxes, boxes[:1]), (torch.tensor([0, 2, 1]), torch.tensor([1])))
+    torch.manual_seed(2)
+    losses = head.train().loss(features, targets)
+    # Some settings only say which way gradients go.
+    gradients = torch.autograd.grad(losses.total, list(head.parameters()), allow_unused=True)
+    norm = torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
+    with torch.no_grad():
         found = head.eval().predict(features)
-    return [*(value.item() for value in losses.terms.values()), *found.boxes.flatten(), *found.scores.flatten()]
+    return [*losses.values().values(), norm.item(), *found.boxes.flatten(), *found.scores.flatten()]
 
 
 @pytest.mark.parametrize("place", CHANGES)

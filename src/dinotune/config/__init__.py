@@ -7,9 +7,11 @@ from dinotune.config.evaluation import Evaluation
 from dinotune.config.experiment import Experiment
 from dinotune.config.head import Head
 from dinotune.config.heads.class_loss import CrossEntropy, Focal, IaBce
+from dinotune.config.heads.deformable_detr import DeformableDetr
 from dinotune.config.heads.detr import Detr
 from dinotune.config.heads.faster_rcnn import FasterRcnn
 from dinotune.config.heads.own import OwnHead
+from dinotune.config.heads.plain_detr import PlainDetr
 from dinotune.config.heads.query_head import QueryHead
 from dinotune.config.heads.two_stage import TwoStageHead
 from dinotune.config.own import OwnPart
@@ -34,12 +36,11 @@ __all__ = [
     "Augmentation",
     "Backbone",
     "Bottleneck",
-    "Bottleneck",
     "Cosine",
     "CrossEntropy",
     "Daga",
-    "Daga",
     "Data",
+    "DeformableDetr",
     "Detr",
     "EarlyStopping",
     "Evaluation",
@@ -57,6 +58,7 @@ __all__ = [
     "OwnAdapter",
     "OwnHead",
     "OwnPart",
+    "PlainDetr",
     "Prediction",
     "QueryHead",
     "Schedule",

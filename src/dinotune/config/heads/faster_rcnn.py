@@ -1,11 +1,11 @@
 """Settings of Faster R-CNN."""
 
-import itertools
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from dinotune.config.base import Count, NonNegativeFloat, PositiveFloat, Section, Share
+from dinotune.config.heads.strides import StrideFactors
 
 
 class FasterRcnn(Section):
@@ -15,7 +15,7 @@ class FasterRcnn(Section):
     """Name of the head."""
     channels: Annotated[int, Field(strict=True, ge=8, multiple_of=8)] = 256
     """Channels of every pyramid level."""
-    stride_factors: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.25, 0.5, 1, 2, 4)
+    stride_factors: StrideFactors = (0.25, 0.5, 1, 2, 4)
     """Pyramid levels, finest first, as multiples of the backbone's stride (patch size; 16 for ConvNeXt): powers of two, each twice the one before."""
     anchor_sizes: tuple[tuple[PositiveFloat, ...], ...] | None = None
     """Anchor sides in pixels of the network input, a list per level; none takes 8 times the level's stride."""
@@ -57,10 +57,6 @@ class FasterRcnn(Section):
     @model_validator(mode="after")
     def _levels_agree(self) -> "FasterRcnn":
         factors = self.stride_factors
-        if any(b != 2 * a for a, b in itertools.pairwise(factors)):
-            raise ValueError(f"stride_factors: {factors} do not double from level to level; use e.g. [0.5, 1, 2]")
-        if factors[0] not in (0.25, 0.5, 1, 2, 4):
-            raise ValueError(f"stride_factors: the finest level is {factors[0]}; use 0.25, 0.5, 1, 2 or 4")
         if self.anchor_sizes is not None and len(self.anchor_sizes) != len(factors):
             raise ValueError(
                 f"anchor_sizes: {len(self.anchor_sizes)} lists for {len(factors)} levels; give one list per level"
