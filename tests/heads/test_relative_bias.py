@@ -9,12 +9,12 @@ from torch import Tensor
 from dinotune.heads.plain_detr.relative_bias import BoxToCellBias, log_distances
 
 HEADS = 4
-GRID_HW, IMAGE_HW = (3, 5), (48, 80)
+STRIDE, GRID_HW, IMAGE_HW = 16, (3, 5), (48, 80)
 
 
 def make(hidden: int = 8) -> BoxToCellBias:
     torch.manual_seed(0)
-    return BoxToCellBias(HEADS, hidden)
+    return BoxToCellBias(HEADS, hidden, STRIDE)
 
 
 def some_boxes() -> Tensor:
@@ -47,24 +47,24 @@ def test_equals_brute_force_over_cells() -> None:
     bias, boxes = make(), some_boxes()
     with torch.no_grad():
         expected = brute_force(bias, boxes)
-        torch.testing.assert_close(bias(boxes, GRID_HW, IMAGE_HW), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(bias(boxes, GRID_HW), expected, rtol=1e-4, atol=1e-5)
         transposed = brute_force(bias, boxes[..., [1, 0, 3, 2]])
-        assert not torch.allclose(bias(boxes, GRID_HW, IMAGE_HW), transposed, atol=1e-2), "x and y differ"
+        assert not torch.allclose(bias(boxes, GRID_HW), transposed, atol=1e-2), "x and y differ"
 
 
 def test_a_box_and_its_bias_move_together() -> None:
     bias, boxes = make(), some_boxes()
     step = boxes.new_tensor([1 / GRID_HW[1], 1 / GRID_HW[0], 0, 0])
     with torch.no_grad():
-        here = bias(boxes, GRID_HW, IMAGE_HW).unflatten(3, GRID_HW)
-        moved = bias(boxes + step, GRID_HW, IMAGE_HW).unflatten(3, GRID_HW)
+        here = bias(boxes, GRID_HW).unflatten(3, GRID_HW)
+        moved = bias(boxes + step, GRID_HW).unflatten(3, GRID_HW)
     torch.testing.assert_close(moved[..., 1:, 1:], here[..., :-1, :-1], rtol=1e-4, atol=1e-4)
 
 
 def test_distances_count_in_pixels_on_a_log_scale() -> None:
-    """A longer side, the same shares: distances grow, by a third for every doubling once they are long."""
+    """Longer cells, the same shares: distances grow, by a third for every doubling once they are long."""
     edges = torch.tensor([[[-1.0, 3.0]]])
-    near, far = (log_distances(edges, 4, pixels) for pixels in (1000, 2000))
+    near, far = (log_distances(edges, 4, stride) for stride in (250, 500))
     torch.testing.assert_close(far - near, near.sign() / 3, rtol=0, atol=1e-3)
     seven = log_distances(torch.tensor([[[0.5 + 7 / 16, 0.5 - 7 / 16]]]), 1, 16)
     torch.testing.assert_close(seven.flatten(), torch.tensor([1.0, -1.0]))
@@ -74,15 +74,15 @@ def test_networks_run_for_columns_and_rows_alone() -> None:
     bias, pairs = make(), []
     for network in (bias.along_x, bias.along_y):
         network.register_forward_hook(lambda _, inputs, __: pairs.append(inputs[0].shape))
-    bias(some_boxes(), GRID_HW, IMAGE_HW)
+    bias(some_boxes(), GRID_HW)
     assert pairs == [(2, 4, GRID_HW[1], 2), (2, 4, GRID_HW[0], 2)]
 
 
 @pytest.mark.parametrize("shape", [(2, 0), (0, 3)])
 def test_no_boxes(shape: tuple[int, int]) -> None:
-    assert make()(torch.zeros(*shape, 4), GRID_HW, IMAGE_HW).shape == (shape[0], HEADS, shape[1], 15)
+    assert make()(torch.zeros(*shape, 4), GRID_HW).shape == (shape[0], HEADS, shape[1], 15)
 
 
 def test_edges_far_away_and_empty_boxes_stay_finite() -> None:
     boxes = torch.tensor([[[0.5, 0.5, 0, 0], [1e4, -1e4, 1e4, 1e-8]]])
-    assert torch.isfinite(make()(boxes, GRID_HW, IMAGE_HW)).all()
+    assert torch.isfinite(make()(boxes, GRID_HW)).all()

@@ -22,7 +22,7 @@ class Attention(nn.Module):
     def forward(
         self, tokens: Tokens, positions: Tensor, memory: Tensor, memory_positions: Tensor, mask: Tensor | None = None
     ) -> Tokens:
-        """Where `mask` (tokens by memory) is true, a token does not see the memory."""
+        """Where `mask` (tokens by memory) is true, a token does not see the memory; numbers are added to the logits."""
         answer, _ = self.attend(
             tokens + positions, memory + memory_positions, memory, need_weights=False, attn_mask=mask
         )
