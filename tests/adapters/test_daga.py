@@ -96,21 +96,32 @@ def test_shared_prefix_equals_two_passes_bit_for_bit(id_: str, blocks: tuple[int
 
 
 @pytest.mark.parametrize(
-    ("blocks", "taps", "runs"),
+    ("blocks", "taps", "runs", "said"),
     [
-        ((5,), "last", [1, 1, 1, 1, 1, 1]),
-        ((2, 3, 4, 5), "last", [1, 1, 1, 2, 2, 1]),
-        ((1, 2, 4, 5), "last", [1, 1, 2, 2, 2, 1]),
-        ((4,), "last", [1, 1, 1, 1, 1, 1]),
-        ((1,), (1, 2), [1, 1, 2, 1, 1, 0]),
+        ((5,), "last", [1, 1, 1, 1, 1, 1], "block 5 of 6; no block runs twice"),
+        ((2, 3, 4, 5), "last", [1, 1, 1, 2, 2, 1], "blocks 2-5 of 6; blocks 3, 4 run twice, once for the guidance"),
+        (
+            (1, 2, 4, 5),
+            "last",
+            [1, 1, 2, 2, 2, 1],
+            "blocks 1, 2, 4, 5 of 6; blocks 2-4 run twice, once for the guidance",
+        ),
+        ((4,), "last", [1, 1, 1, 1, 1, 1], "block 4 of 6; no block runs twice"),
+        (
+            (1,),
+            (1, 2),
+            [1, 1, 2, 1, 1, 0],
+            "block 1 of 6; block 2 runs twice, once for the guidance; blocks 3, 4 for the guidance alone",
+        ),
     ],
 )
 @pytest.mark.parametrize("trainable", [False, True])
 def test_blocks_before_the_first_layer_run_once(
-    blocks: tuple[int, ...], taps: Any, runs: list[int], trainable: bool
+    blocks: tuple[int, ...], taps: Any, runs: list[int], said: str, trainable: bool
 ) -> None:
     backbone = tiny("tiny-dinov3", blocks=taps, trainable="all" if trainable else ())
     with_daga(backbone, blocks=blocks)
+    assert DagaAdapter(config.Daga()).describe(backbone) == f"daga v2: after {said}"
     ran: Counter[int] = Counter()
     for number in range(DEPTH):
         block = backbone.block_modules(number)[0]

@@ -22,6 +22,10 @@ class Adapter(ABC):
             SettingsError: names the setting that this backbone cannot have, and what it can.
         """
 
+    def describe(self, backbone: Backbone) -> str:  # noqa: ARG002
+        """A line on what was attached that its settings do not say, such as resolved blocks; empty for nothing."""
+        return ""
+
     def merge(self, backbone: Backbone) -> None:  # noqa: ARG002
         """Fold the adapter into the backbone's own weights, where that leaves the features as they are.
 

@@ -5,6 +5,14 @@ from collections.abc import Sequence
 from dinotune.backbones.plan import resolve_learning
 
 
+def named(blocks: Sequence[int]) -> str:
+    """`block 3`, `blocks 8-10` or `blocks 1, 2, 10, 11`, for ascending numbers."""
+    if len(blocks) == 1:
+        return f"block {blocks[0]}"
+    unbroken = len(blocks) > 2 and blocks[-1] - blocks[0] == len(blocks) - 1
+    return f"blocks {blocks[0]}-{blocks[-1]}" if unbroken else f"blocks {', '.join(map(str, blocks))}"
+
+
 def resolve_after(blocks: int | Sequence[int] | str, depth: int, deepest: int) -> tuple[int, ...]:
     """Block numbers, 0-based and ascending, of a preset, the last k, or a list (negative ones from the end).
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from dinotune import config
 from dinotune.adapters.base import Adapter
-from dinotune.adapters.blocks import resolve_after
+from dinotune.adapters.blocks import named, resolve_after
 from dinotune.adapters.initial import begin_as_zeros, begin_small
 from dinotune.backbones.base import Backbone
 from dinotune.backbones.slots import AfterBlocks
@@ -26,6 +26,11 @@ class BottleneckAdapter(Adapter):
         blocks = resolve_after(self.settings.blocks, backbone.depth, backbone.blocks[-1])
         widths = {block: backbone.block_channels(block) for block in blocks}
         backbone.put_after(Bottlenecks(self.settings, widths))
+
+    def describe(self, backbone: Backbone) -> str:
+        """Which blocks."""
+        assert backbone.adapter is not None, "describes what was attached"
+        return f"bottleneck: after {named(backbone.adapter.blocks)} of {backbone.depth}"
 
 
 @final

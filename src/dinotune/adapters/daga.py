@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dinotune import config
 from dinotune.adapters.base import Adapter
-from dinotune.adapters.blocks import resolve_after
+from dinotune.adapters.blocks import named, resolve_after
 from dinotune.adapters.daga_v1 import DagaV1Layer
 from dinotune.adapters.daga_v2 import DagaV2Layer, GuidanceEncoder
 from dinotune.backbones.base import Backbone
@@ -31,6 +31,21 @@ class DagaAdapter(Adapter):
             )
         blocks = resolve_after(self.settings.blocks, backbone.depth, backbone.blocks[-1])
         backbone.put_after((DagaV1 if self.settings.variant == "v1" else DagaV2)(self.settings, blocks, backbone.width))
+
+    def describe(self, backbone: Backbone) -> str:
+        """Which blocks, and how much of the backbone runs twice: once for the guidance, once adapted."""
+        assert backbone.adapter is not None, "describes what was attached"
+        blocks, deepest, last = backbone.adapter.blocks, backbone.blocks[-1], backbone.depth - 1
+        # Of the last block the guidance needs the attention of CLS alone.
+        twice, alone = range(blocks[0] + 1, min(deepest + 1, last)), range(deepest + 1, last)
+        parts = [
+            f"daga {self.settings.variant}: after {named(blocks)} of {backbone.depth}",
+            f"{named(twice)} {'run' if len(twice) > 1 else 'runs'} twice, once for the guidance"
+            if twice
+            else "no block runs twice",
+            *([f"{named(alone)} for the guidance alone"] if alone else []),
+        ]
+        return "; ".join(parts)
 
 
 @final

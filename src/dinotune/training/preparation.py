@@ -59,6 +59,7 @@ def prepare(experiment: config.Experiment, *, resume: bool = False, check: bool 
         *checked,
         report.describe(),
         _describe_parameters(model, experiment),
+        *filter(None, [model.adapter.describe(model.backbone) if model.adapter else ""]),
     ]
     training = experiment.training
     if training.initialize_from is not None and not resume:
