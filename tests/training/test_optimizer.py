@@ -38,6 +38,8 @@ def learning_in(model: Model, epochs: int) -> dict[str, torch.nn.Parameter]:
         [f"backbone.trainable={STAGES}"],
         ["backbone.id=tiny-dinov2-reg", f"backbone.trainable={STAGES}"],
         ["backbone.id=tiny-dinov2", "backbone.blocks=[0, 1]", "backbone.tap_norm=batch_norm"],
+        ["backbone.trainable=1", "adapter={kind: lora, dora: true}"],
+        [f"backbone.trainable={STAGES}", "adapter={kind: norm_bias, blocks: 1}"],
         [
             "backbone={id: tiny-convnext, tiny: {width: 32, depth: 4}, blocks: [2, 3], tap_norm: batch_norm, trainable: 2}"
         ],
@@ -57,6 +59,20 @@ def test_groups_hold_what_learns_once(small_experiment: config.Experiment, overr
         spared = parameter.ndim < 2 or any(word in name for word in words)
         assert decay[id(parameter)] == (0.0 if spared else training.weight_decay), name
     assert training.weight_decay > 0
+
+
+def test_an_adapter_has_its_share_of_rate_and_decay(small_experiment: config.Experiment) -> None:
+    adapter = "adapter={kind: lora, dora: true, learning_rate_factor: 0.5, weight_decay_factor: 4}"
+    rates = ("training.learning_rate=0.25", "training.weight_decay=0.125")
+    model, training = model_of(small_experiment, "backbone.trainable=1", adapter, *rates)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found: dict[tuple[float, float], set[str]] = {}
+    for group in parameter_groups(model, training):
+        found.setdefault((group["lr"], group["weight_decay"]), set()).update(names[id(p)] for p in group["params"])
+    assert set(found) == {(0.25, 0.125), (0.25, 0), (0.125, 0.5), (0.125, 0)}
+    assert all(".lora_A." in name or ".lora_B." in name for name in found[0.125, 0.5])
+    assert all(".lora_magnitude_vector." in name for name in found[0.125, 0])
+    assert not any(".lora_" in name for name in found[0.25, 0.125] | found[0.25, 0])
 
 
 def test_stages_have_their_own_learning_rates(small_experiment: config.Experiment) -> None:

@@ -74,7 +74,9 @@ class RunKeeper(pl.Callback):
         """Enter the backbone's stage of this epoch."""
         epoch = trainer.current_epoch
         if self.module.begin_epoch(epoch):
-            learning = sum(p.numel() for p in self.module.model.backbone.parameters() if p.requires_grad)
+            backbone = self.module.model.backbone
+            learning = sum(p.numel() for p in backbone.parameters() if p.requires_grad)
+            learning -= sum(p.numel() for _, p in backbone.adapter_parameters())
             self.progress.say(f"epoch {epoch + 1}: {learning:,} parameters of the backbone learn from here on")
 
     def on_train_batch_start(self, *_: Any) -> None:
