@@ -134,15 +134,6 @@ def test_seed_recipe_levels_and_anchors_are_settings() -> None:
     assert (anchors[:, 2] - anchors[:, 0]).tolist() == [size for level_sizes in sizes for size in level_sizes]
 
 
-def test_several_taps_are_brought_to_one_stride() -> None:
-    settings = config.FasterRcnn(channels=16, hidden=32, slots=20)
-    head = FasterRcnnHead(settings, (8, 16, 32, 64), (4, 8, 16, 32), classes=3)
-    maps = tuple(torch.randn(1, c, 128 // s, 160 // s) for c, s in ((8, 4), (16, 8), (32, 16), (64, 32)))
-    merged = head.single_map(Features(maps, (4, 8, 16, 32), torch.zeros(1, 64), (), (128, 160)))
-    assert merged.shape == (1, 120, 8, 10)
-    assert torch.equal(merged[:, 24:56], maps[2])
-
-
 @pytest.mark.parametrize("targets", [some_targets(), Targets((NO_BOXES[0],) * 2, (NO_BOXES[1],) * 2)])
 def test_losses_are_finite_with_and_without_objects(targets: Targets) -> None:
     head = make_head(14).train()

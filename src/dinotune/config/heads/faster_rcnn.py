@@ -9,7 +9,7 @@ from dinotune.config.heads.strides import StrideFactors
 
 
 class FasterRcnn(Section):
-    """Faster R-CNN (Ren et al. 2015) on a simple feature pyramid (Li et al. 2022, ViTDet)."""
+    """Faster R-CNN (Ren et al. 2015) on a feature pyramid: a simple one for a ViT (Li et al. 2022, ViTDet), a top-down one for ConvNeXt (Lin et al. 2017, FPN)."""
 
     kind: Literal["faster_rcnn"] = "faster_rcnn"
     """Name of the head."""

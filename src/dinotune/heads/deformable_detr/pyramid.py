@@ -11,6 +11,7 @@ from jaxtyping import Float
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
+from dinotune.heads.pyramid import base_stride
 from dinotune.types import Features
 
 
@@ -21,7 +22,7 @@ class LightPyramid(nn.Module):
         self, channels: Sequence[int], strides: Sequence[int], out_channels: int, factors: Sequence[float]
     ) -> None:
         super().__init__()
-        base = min(max(strides), 16)
+        base = base_stride(strides)
         self.sources = [_nearest(strides, base * factor) for factor in factors]
         self.levels = nn.ModuleList(
             _level(sum(channels[tap] for tap in taps), out_channels, base * factor / strides[taps[0]])

@@ -1,4 +1,4 @@
-"""Faster R-CNN (Ren et al. 2015) with torchvision's losses on a simple feature pyramid.
+"""Faster R-CNN (Ren et al. 2015) with torchvision's losses on a feature pyramid.
 
 torchvision's own resizing, normalising and padding transform is left out: the network input is used as it is.
 """
@@ -17,7 +17,7 @@ from dinotune import config
 from dinotune.heads.base import ClassRows, Head
 from dinotune.heads.faster_rcnn.levels import Anchors, RoiPooler
 from dinotune.heads.faster_rcnn.postprocessing import fill_slots
-from dinotune.heads.pyramid import SimplePyramid, SingleMap
+from dinotune.heads.pyramid import base_stride, build_pyramid
 from dinotune.types import Detections, Features, Losses, Targets
 
 ANCHOR_CELLS = 8
@@ -51,9 +51,8 @@ class FasterRcnnHead(Head):
         super().__init__()
         self.settings = settings
         self.classes = classes
-        self.single_map = SingleMap(channels, strides)
-        self.strides = tuple(self.single_map.stride * factor for factor in settings.stride_factors)
-        self.pyramid = SimplePyramid(self.single_map.channels, settings.channels, settings.stride_factors)
+        self.strides = tuple(base_stride(strides) * factor for factor in settings.stride_factors)
+        self.pyramid = build_pyramid(channels, strides, settings.channels, settings.stride_factors)
         sizes = settings.anchor_sizes or [[ANCHOR_CELLS * stride] for stride in self.strides]
         self.anchors = Anchors(self.strides, sizes, settings.aspect_ratios)
         self.rpn = _region_proposal_network(settings, self.anchors.per_cell)
@@ -124,7 +123,7 @@ class FasterRcnnHead(Head):
         return self.postprocess(logits, regression, proposed.boxes, proposed.image_hw)
 
     def _levels(self, features: Features) -> Levels:
-        levels: Levels = self.pyramid(self.single_map(features))
+        levels: Levels = self.pyramid(features)
         return levels
 
     def _propose(self, features: Features) -> Proposed:
