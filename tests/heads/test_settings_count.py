@@ -106,8 +106,10 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 CHANGES["deformable_detr"] |= CHANGES["detr"] | {"class_loss": "ia_bce"}
 OF_DEFORMABLE_DETR = ("stride_factors", "attention", "sampling_points", "modulation")
-CHANGES["plain_detr"] = {key: value for key, value in CHANGES["deformable_detr"].items() if key not in OF_DEFORMABLE_DETR}
-CHANGES["plain_detr"] |= {"bias_hidden": 64}
+CHANGES["plain_detr"] = {
+    key: value for key, value in CHANGES["deformable_detr"].items() if key not in OF_DEFORMABLE_DETR
+}
+CHANGES["plain_detr"] |= {"bias_hidden": 64, "weight_l1": 5}
 
 
 def observed(kind: str, settings: dict[str, Any]) -> list[float]:
