@@ -150,16 +150,6 @@ def test_decoder_layers_are_distinct() -> None:
     assert len(set.union(*names)) == sum(len(ids) for ids in names)
 
 
-def test_a_batch_predicts_what_its_images_predict_alone() -> None:
-    head, features = make_head(), make_features(3)
-    with torch.no_grad():
-        together = head.predict(features)
-        for index in range(3):
-            alone = head.predict(one(features, index))
-            torch.testing.assert_close(together.boxes[index], alone.boxes[0], rtol=1e-4, atol=1e-3)
-            torch.testing.assert_close(together.scores[index], alone.scores[0], rtol=1e-4, atol=1e-5)
-
-
 def test_a_batch_loses_what_its_images_lose_alone() -> None:
     """With focal loss, terms are sums over pictures, divided by the number of objects."""
     head, features = make_head(class_loss="focal"), make_features(3)
@@ -171,21 +161,6 @@ def test_a_batch_loses_what_its_images_lose_alone() -> None:
     for name, value in together.terms.items():
         weighted = sum(losses.terms[name] * len(b) for losses, b in zip(alone, boxes, strict=True))
         torch.testing.assert_close(value * 6, weighted, rtol=1e-4, atol=1e-4, msg=name)
-
-
-@pytest.mark.parametrize("class_loss", ["focal", "cross_entropy"])
-@pytest.mark.parametrize("objects", [(2, 0), (0, 0), (20, 3)])
-def test_any_number_of_objects_teaches(class_loss: str, objects: tuple[int, int]) -> None:
-    """Pictures without objects, batches without any, and more objects than queries."""
-    head = make_head(class_loss=class_loss, dropout=0).train()
-    boxes = tuple(torch.rand(n, 2).repeat(1, 2) * 40 + torch.tensor([0.0, 0, 30, 20]) for n in objects)
-    losses = head.loss(make_features(2), Targets(boxes, tuple(torch.randint(0, 3, (n,)) for n in objects)))
-    assert torch.isfinite(losses.total)
-    losses.total.backward()
-    missing = [name for name, p in head.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
-    assert missing == []
-    if sum(objects):
-        assert [name for name, p in head.named_parameters() if p.grad is None or p.grad.norm() == 0] == []
 
 
 def test_every_decoder_layer_learns_from_its_own_answer() -> None:
@@ -203,14 +178,6 @@ def test_sigmoids_start_at_their_prior(prior: float) -> None:
     with torch.no_grad():
         mean = head.class_loss.scores(head(make_features(2)).pred_logits).mean().item()
     assert prior <= mean < 2 * prior
-
-
-def test_losses_and_boxes_are_fp32_under_autocast() -> None:
-    head, features = make_head(), make_features(2)
-    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
-        losses, found = head.loss(features, some_targets()), head.predict(features)
-    assert {value.dtype for value in losses.terms.values()} == {torch.float32}
-    assert found.boxes.dtype == found.scores.dtype == torch.float32
 
 
 def test_costs_that_are_not_finite_give_a_loss_that_is_not() -> None:

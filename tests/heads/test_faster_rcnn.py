@@ -29,16 +29,6 @@ def make_features(batch: int, image_hw: tuple[int, int], stride: int = 16) -> Fe
     return Features((feature_map,), (stride,), torch.randn(batch, WIDTH), (), image_hw)
 
 
-def one(features: Features, index: int) -> Features:
-    return Features(
-        tuple(m[index : index + 1] for m in features.maps),
-        features.strides,
-        features.cls[index : index + 1],
-        (),
-        features.image_hw,
-    )
-
-
 def some_targets() -> Targets:
     boxes = torch.tensor([[10.0, 20, 90, 110], [100, 30, 180, 120]])
     return Targets((boxes, NO_BOXES[0]), (torch.tensor([0, 2]), NO_BOXES[1]))
@@ -132,39 +122,6 @@ def test_seed_recipe_levels_and_anchors_are_settings() -> None:
     level = torch.zeros(1, 16, 1, 1)
     anchors = Anchors(head.strides, sizes, (1.0,))([level, level, level])
     assert (anchors[:, 2] - anchors[:, 0]).tolist() == [size for level_sizes in sizes for size in level_sizes]
-
-
-@pytest.mark.parametrize("targets", [some_targets(), Targets((NO_BOXES[0],) * 2, (NO_BOXES[1],) * 2)])
-def test_losses_are_finite_with_and_without_objects(targets: Targets) -> None:
-    head = make_head(14).train()
-    losses = head.loss(make_features(2, (196, 210), 14), targets)
-    assert torch.isfinite(losses.total)
-    losses.total.backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in head.parameters())
-
-
-def test_every_parameter_learns() -> None:
-    head = make_head().train()
-    head.loss(make_features(2, (192, 256)), some_targets()).total.backward()
-    assert [name for name, p in head.named_parameters() if p.grad is None or p.grad.norm() == 0] == []
-
-
-def test_losses_and_boxes_are_fp32_under_autocast() -> None:
-    head, features = make_head(), make_features(2, (192, 256))
-    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
-        losses, found = head.loss(features, some_targets()), head.predict(features)
-    assert {value.dtype for value in losses.terms.values()} == {torch.float32}
-    assert found.boxes.dtype == found.scores.dtype == torch.float32
-
-
-def test_a_batch_predicts_what_its_images_predict_alone() -> None:
-    head, features = make_head(), make_features(3, (192, 256))
-    with torch.no_grad():
-        together = head.predict(features)
-        for index in range(3):
-            alone = head.predict(one(features, index))
-            torch.testing.assert_close(together.boxes[index], alone.boxes[0], rtol=1e-4, atol=1e-3)
-            torch.testing.assert_close(together.scores[index], alone.scores[0], rtol=1e-4, atol=1e-5)
 
 
 def test_slots_are_sorted_and_empty_ones_marked() -> None:
