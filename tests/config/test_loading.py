@@ -303,7 +303,7 @@ def test_a_modifier_suits_every_kind_of_head(tmp_path: Path) -> None:
     modifier = page(tmp_path, "head: {channels: 32, hidden: 64, queries: 9}", "small.yaml")
     rcnn = load_experiment("coco_faster_rcnn", [str(modifier)], [], {})
     assert (rcnn.experiment.head.channels, rcnn.experiment.head.hidden) == (32, 64)  # type: ignore[union-attr]
-    assert rcnn.notes == ("head: queries of the modifier left out; they are for other kinds",)
+    assert rcnn.notes == ("head: queries left out; they are for other kinds",)
     detr = load_experiment("bccd_detr", [str(modifier)], [], {})
     assert (detr.experiment.head.channels, detr.experiment.head.queries) == (32, 9)  # type: ignore[union-attr]
     modifier.write_text("head: {chanels: 32}")

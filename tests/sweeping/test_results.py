@@ -67,7 +67,7 @@ def test_failed_and_waiting_runs_are_in_the_table() -> None:
 
 
 def test_a_split_without_objects_has_no_ap(tmp_path: Path) -> None:
-    table = rows(run("a", 0, 0.3), Run({"adapter": "b"}, "b", "finished", "", result(None)))
+    table = rows(run("a$b$", 0, 0.3), Run({"adapter": "b"}, "b", "finished", "", result(None)))
     assert (table[1].ap, change_from(table[0], table[1])) == (None, None)
     draw(table[1:], tmp_path / "plot.png")
     assert not (tmp_path / "plot.png").exists()

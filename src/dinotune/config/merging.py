@@ -82,7 +82,7 @@ class Merger:
         foreign = [key for key in new if key in known and key not in section.model_fields]
         if foreign:
             self.notes.append(
-                f"{'.'.join(path)}: {', '.join(foreign)} of the modifier left out; they are for other kinds"
+                f"{'.'.join(path)}: {', '.join(foreign)} left out; they are for other kinds"
             )
         return {key: value for key, value in new.items() if key not in foreign}
 

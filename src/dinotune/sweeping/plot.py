@@ -35,7 +35,7 @@ def _draw_scores(axes: "Axes", rows: Sequence[Row]) -> None:
         axes.barh(place, row.ap.mean, color=f"C{place % 10}", alpha=0.5)
         axes.plot([min(values), max(values)], [place, place], color="black", linewidth=1)
         axes.plot(values, [place] * len(values), "k.", markersize=5)
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_yticks(range(len(rows)), [_plain(row.label) for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel("AP (bar: mean; dots: runs)")
 
@@ -47,8 +47,15 @@ def _draw_courses(axes: "Axes", rows: Sequence[Row]) -> None:
     for place, row in enumerate(rows):
         for number, result in enumerate(row.results):
             along = [point.epoch if by_epoch else point.minutes for point in result.curve]
-            name = row.label if number == 0 else None
+            name = _plain(row.label) if number == 0 else None
             axes.plot(along, [point.ap for point in result.curve], ".-", color=f"C{place % 10}", label=name)
     axes.set_xlabel("epochs" if by_epoch else "minutes of training")
     axes.set_ylabel("AP")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
     axes.legend(fontsize="small")
+
+
+def _plain(text: str) -> str:
+    """Dollars would begin a formula."""
+    return text.replace("$", r"\$")
