@@ -75,6 +75,13 @@ class Scale(AfterBlocks):
     def forward(self, block, patches, grid_hw, context):
         return patches + self.scale(patches)
 
+class WholeAdapter(Adapter, Scale):
+    def __init__(self, options):
+        Scale.__init__(self, options["width"], 1)
+
+    def attach(self, backbone):
+        backbone.put_after(self)
+
 class ScaleAdapter(Adapter):
     def __init__(self, options):
         self.block = options["block"]
@@ -107,6 +114,17 @@ def test_own_adapters_fill_the_places_of_the_backbone(small_experiment: config.E
         SettingsError, match=r"adapter.options: .*ScaleAdapter cannot be built with {}: KeyError: 'block'"
     ):
         build_model(changed(small_experiment, words[1]), LabelSet(("a",), (1,)))
+
+
+@pytest.mark.usefixtures("lab")
+def test_an_adapter_that_is_a_module_itself_is_saved_once(small_experiment: config.Experiment, tmp_path: Path) -> None:
+    words = ["backbone.trainable=none", "adapter=my_lab.adapters:WholeAdapter", "adapter.options.width=32"]
+    run = api.train(changed(small_experiment, *words, "training.epochs=1"), out=tmp_path / "run").folder
+    model, _ = load_model(run / "checkpoints" / "best_loss.safetensors")
+    assert [name for name in model.state_dict() if "scale" in name] == [
+        "backbone.adapter.scale.weight",
+        "backbone.adapter.scale.bias",
+    ]
 
 
 WRONG = [

@@ -23,8 +23,13 @@ class Model(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.adapter = adapter
+        # In a tuple: an adapter that is a module itself is the backbone's, and not this module's a second time.
+        self._attached = (adapter,)
+
+    @property
+    def adapter(self) -> Adapter | None:
         """What was attached to the backbone; its parameters are the backbone's."""
+        return self._attached[0]
 
     def merge_adapter(self) -> None:
         """Fold the adapter into the backbone's weights, which leaves the features as they are; for export.
@@ -36,7 +41,7 @@ class Model(nn.Module):
         """
         if self.adapter is not None:
             self.adapter.merge(self.backbone)
-            self.adapter = None
+            self._attached = (None,)
             self.backbone.identity = WeightsIdentity(self.backbone.identity.id, None)
 
     @property
