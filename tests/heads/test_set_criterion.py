@@ -149,6 +149,37 @@ def test_focal_loss_and_cost_by_hand() -> None:
         torch.testing.assert_close(loss[0], 3 * expected / 2)
 
 
+def test_iou_aware_loss_by_hand() -> None:
+    """Cai et al. 2024: the target of the right class is probability^alpha * IoU^(1 - alpha), of the others 0."""
+    torch.manual_seed(4)
+    class_loss = build_class_loss(config.IaBce(alpha=0.3, gamma=2, weight_class=3), 4)
+    logits, labels, ious = torch.randn(2, 2, 5, 4), torch.randint(-1, 4, (2, 2, 5)), torch.rand(2, 2, 5)
+    expected = [0.0, 0.0]
+    for layer, image, query, each in np.ndindex(2, 2, 5, 4):
+        p = logits[layer, image, query, each].sigmoid().item()
+        if labels[layer, image, query] == each:
+            target = max(0.01, p**0.3 * ious[layer, image, query].item() ** 0.7)
+            expected[layer] -= target * np.log(p) + (1 - target) * np.log(1 - p)
+        else:
+            expected[layer] -= p**2 * np.log(1 - p)
+    found = class_loss.loss(logits, labels, ious, torch.tensor(6.0))
+    torch.testing.assert_close(found, torch.tensor(expected) * 3 / 6, rtol=1e-4, atol=1e-5, check_dtype=False)
+
+
+def test_better_boxes_are_more_surely_their_object() -> None:
+    """The criterion passes the IoU of matched boxes on; the best probability grows with it."""
+    class_loss = build_class_loss(config.IaBce(), 2)
+    best = []
+    for iou in (0.3, 0.9):
+        candidates = torch.linspace(-6, 6, 400, requires_grad=True)
+        logits = torch.stack([candidates, torch.full_like(candidates, -9)], -1)[None, None]
+        labels, ious = torch.zeros(1, 1, 400, dtype=torch.int64), torch.full((1, 1, 400), iou)
+        (slope,) = torch.autograd.grad(class_loss.loss(logits, labels, ious, torch.tensor(1.0)).sum(), candidates)
+        best.append(candidates[slope.abs().argmin()].sigmoid().item())
+    # Where the target equals the probability: p = p^alpha * IoU^(1 - alpha), so p = IoU.
+    assert best == pytest.approx([0.3, 0.9], abs=0.02)
+
+
 @pytest.mark.parametrize("extreme", [-200.0, -20.0, 20.0, 200.0])
 @pytest.mark.parametrize("settings", [*CLASS_LOSSES.values(), *GAMMAS.values()], ids=[*CLASS_LOSSES, *GAMMAS])
 def test_extreme_logits_stay_finite(

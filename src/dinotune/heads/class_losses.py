@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from dinotune import config
 
@@ -171,3 +171,11 @@ def build_class_loss(settings: config.CrossEntropy | config.Focal | config.IaBce
             return FocalClasses(settings, classes)
         case config.IaBce():
             return IouAwareClasses(settings, classes)
+
+
+def class_layer(channels: int, class_loss: ClassLoss) -> nn.Linear:
+    """From a query to its logits; before training they all lie near their starting bias (Lin et al. 2017, section 4.1)."""
+    layer = nn.Linear(channels, class_loss.outputs)
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.constant_(layer.bias, class_loss.starting_bias)
+    return layer

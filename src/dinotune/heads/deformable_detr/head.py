@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from dinotune import config
 from dinotune.heads.deformable_detr.layers import (
@@ -36,7 +37,10 @@ class DeformableDetrHead(TwoStageHead):
         super().__init__(settings, classes, partial(cross_attention, settings))
         self.factors = settings.stride_factors
         self.pyramid = LightPyramid(channels, strides, settings.channels, self.factors)
-        self.level_positions = nn.Parameter(torch.randn(len(self.factors), settings.channels))
+        # Points are looked up by place, so that only attention that compares contents needs positions of cells.
+        compares = settings.encoder_layers > 0 or not deformable
+        levels = torch.randn(len(self.factors), settings.channels)
+        self.level_positions = nn.Parameter(levels) if compares else None
         encoder_layer = DeformableEncoderLayer if deformable else StandardEncoderLayer
         self.encoder = nn.ModuleList(encoder_layer(settings) for _ in range(settings.encoder_layers))
 
@@ -44,16 +48,12 @@ class DeformableDetrHead(TwoStageHead):
         """The cells of all levels, after they looked at each other."""
         levels = self.pyramid(features)
         shapes = tuple((level.shape[2], level.shape[3]) for level in levels)
-        device, settings = levels[0].device, self.settings
-        places = [
-            sine_positions(shape, settings.channels, settings.temperature, device) + level
-            for shape, level in zip(shapes, self.level_positions, strict=True)
-        ]
+        device = levels[0].device
         memory = Memory(
             tokens=torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2),
             anchors_cxcywh=grid_anchors(shapes, [ANCHOR_SIDE * factor for factor in self.factors], device),
             level_shapes=shapes,
-            positions=torch.cat(places),
+            positions=self._positions(shapes, device),
         )
         for layer in self.encoder:
             memory = dataclasses.replace(memory, tokens=layer(memory))
@@ -63,3 +63,16 @@ class DeformableDetrHead(TwoStageHead):
         """Learned boxes and places of points learn slower."""
         offsets = (name for name, _ in self.named_parameters() if ".offsets." in name)
         return {**super().learning_rate_factors(), **dict.fromkeys(offsets, OFFSETS_FACTOR)}
+
+    def _positions(
+        self, shapes: Sequence[tuple[int, int]], device: torch.device
+    ) -> Float[Tensor, "cells channels"] | None:
+        """Where cells lie in their level, and what is learned of the level."""
+        if self.level_positions is None:
+            return None
+        settings = self.settings
+        places = [
+            sine_positions(shape, settings.channels, settings.temperature, device) + level
+            for shape, level in zip(shapes, self.level_positions, strict=True)
+        ]
+        return torch.cat(places)

@@ -68,7 +68,8 @@ class DeformableAttention(nn.Module):
         if self.weights is None:
             return locations.new_full(locations.shape[:-1], 1 / (self.levels * self.points))
         logits: Tensor = self.weights(asked).float().unflatten(-1, (self.heads, -1))
-        return logits.softmax(-1).unflatten(-1, (self.levels, self.points))
+        shares: Tensor = logits.softmax(-1).unflatten(-1, (self.levels, self.points))
+        return shares
 
 
 class DeformableEncoderLayer(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dinotune import config
 from dinotune.heads.box_codes import BoxCode
-from dinotune.heads.class_losses import ClassLoss
+from dinotune.heads.class_losses import ClassLoss, class_layer
 from dinotune.heads.positions import box_positions
 from dinotune.heads.queries import QueryOutputs
 from dinotune.heads.transformer import Attention, FeedForward, box_layers
@@ -61,9 +61,8 @@ class BoxDecoder(nn.Module):
         )
         self.norm = nn.LayerNorm(channels)
         self.place = nn.Sequential(nn.Linear(2 * channels, channels), nn.ReLU(), nn.Linear(channels, channels))
-        self.classify = nn.Linear(channels, class_loss.outputs)
+        self.classify = class_layer(channels, class_loss)
         self.locate = nn.ModuleList(box_layers(channels, zero=True) for _ in range(settings.decoder_layers))
-        nn.init.constant_(self.classify.bias, class_loss.starting_bias)
 
     def forward(self, queries: Tokens, boxes: Boxes, memory: Memory, mask: Mask | None = None) -> QueryOutputs:
         """What the queries say after each layer, beginning with these boxes."""

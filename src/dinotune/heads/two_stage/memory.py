@@ -17,8 +17,8 @@ class Memory:
     """A box around each cell, as shares of the network input; see `grid_anchors`."""
     level_shapes: tuple[tuple[int, int], ...]
     """Height and width of each level in cells."""
-    positions: Float[Tensor, "cells channels"]
-    """Positions of the cells, for attention that compares contents."""
+    positions: Float[Tensor, "cells channels"] | None
+    """Positions of the cells, for attention that compares contents; none where nothing does."""
 
 
 def grid_anchors(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dinotune import config
 from dinotune.heads.box_codes import BoxCode
-from dinotune.heads.class_losses import ClassLoss
+from dinotune.heads.class_losses import ClassLoss, class_layer
 from dinotune.heads.queries import QueryOutputs
 from dinotune.heads.transformer import box_layers
 from dinotune.heads.two_stage.memory import Memory
@@ -52,9 +52,8 @@ class ProposalLayers(nn.Module):
         self.class_loss = class_loss
         self.box_code = box_code
         self.project = nn.Sequential(nn.Linear(settings.channels, settings.channels), nn.LayerNorm(settings.channels))
-        self.classify = nn.Linear(settings.channels, class_loss.outputs)
+        self.classify = class_layer(settings.channels, class_loss)
         self.locate = box_layers(settings.channels, zero=True)
-        nn.init.constant_(self.classify.bias, class_loss.starting_bias)
 
     def forward(self, memory: Memory) -> Proposals:
         tokens: Tensor = self.project(memory.tokens)
