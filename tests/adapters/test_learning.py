@@ -54,5 +54,4 @@ def head_alone() -> float:
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_beats_the_head_alone(adapter: str, head_alone: float) -> None:
     found = loss_after_training(adapter)
-
     assert found < 0.9 * head_alone
