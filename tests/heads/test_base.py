@@ -8,6 +8,7 @@ from torch import nn
 
 from dinotune import config
 from dinotune.heads.base import Head
+from dinotune.heads.deformable_detr import DeformableDetrHead
 from dinotune.heads.detr import DetrHead
 from dinotune.heads.faster_rcnn import FasterRcnnHead
 from dinotune.heads.plain_detr import PlainDetrHead
@@ -28,13 +29,21 @@ def detr() -> tuple[Head, nn.Module]:
     return head, head.decoder_norm
 
 
+def deformable_detr() -> tuple[Head, nn.Module]:
+    settings = config.DeformableDetr(
+        channels=32, attention_heads=4, feedforward=48, encoder_layers=1, decoder_layers=2, queries=7
+    )
+    head = DeformableDetrHead(settings, (WIDTH,), (16,), classes=3)
+    return head, head.pyramid
+
+
 def plain_detr() -> tuple[Head, nn.Module]:
     settings = config.PlainDetr(channels=32, attention_heads=4, feedforward=48, decoder_layers=2, queries=7)
     head = PlainDetrHead(settings, (WIDTH,), (16,), classes=3)
     return head, head.project
 
 
-@pytest.mark.parametrize(("make", "passes"), [(faster_rcnn, 1), (detr, 2), (plain_detr, 1)])
+@pytest.mark.parametrize(("make", "passes"), [(faster_rcnn, 1), (detr, 2), (deformable_detr, 1), (plain_detr, 1)])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_an_evaluation_is_loss_and_prediction_of_one_forward_pass(
     make: Callable[[], tuple[Head, nn.Module]], passes: int, precision: torch.dtype

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dinotune import config
+from dinotune.backbones.load import build_backbone
 from dinotune.heads.deformable_detr import DeformableDetrHead
 from dinotune.heads.deformable_detr.layers import DeformableAttention
 from dinotune.heads.deformable_detr.pyramid import LightPyramid
@@ -194,6 +195,32 @@ def test_levels_come_from_the_nearest_taps(
     )
     levels = pyramid(Features(maps, strides, torch.zeros(2, 4), (), (height, width)))
     assert [tuple(level.shape) for level in levels] == [(2, 8, *shape) for shape in shapes]
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        config.Backbone(id="tiny-dinov2", tiny=config.TinyShape(width=32, depth=2), blocks=(0, 1)),
+        config.Backbone(id="tiny-dinov3", tiny=config.TinyShape(width=32, depth=2)),
+        config.Backbone(id="tiny-convnext", tiny=config.TinyShape(width=32, depth=4), blocks=(0, 1, 2, 3)),
+        config.Backbone(id="tiny-convnext", tiny=config.TinyShape(width=32, depth=4), blocks=(3,)),
+    ],
+    ids=lambda backbone: f"{backbone.id} {backbone.blocks}",
+)
+def test_every_backbone_fits(backbone: config.Backbone) -> None:
+    """One tap or several, patches of 14 and 16, maps of one stride or of several."""
+    trunk, _ = build_backbone(backbone)
+    settings = config.DeformableDetr.model_validate(SMALL | {"stride_factors": [0.5, 1, 2, 4]})
+    head = shaken(DeformableDetrHead(settings, trunk.channels, trunk.strides, classes=3))
+    sides = [trunk.size_multiple * -(-side // trunk.size_multiple) for side in IMAGE_HW]
+    with torch.no_grad():
+        features = trunk(torch.rand(2, 3, *sides))
+    head.train().loss(features, make_targets(2, 1)).total.backward()
+    assert [name for name, p in head.named_parameters() if p.grad is None or p.grad.norm() == 0] == []
+    height, width = sides
+    found = head.eval().predict(features).boxes
+    assert (found >= 0).all()
+    assert (found <= torch.tensor([width, height, width, height])).all()
 
 
 def test_points_and_learned_boxes_learn_slower() -> None:

@@ -58,6 +58,16 @@ def test_groups_hold_what_learns_once(small_experiment: config.Experiment, overr
     for name, parameter in learning.items():
         spared = parameter.ndim < 2 or any(word in name for word in words)
         assert decay[id(parameter)] == (0.0 if spared else training.weight_decay), name
+
+
+def test_heads_name_what_learns_slower(small_experiment: config.Experiment) -> None:
+    overrides = ["head={kind: deformable_detr, channels: 16, encoder_layers: 1, decoder_layers: 1, feedforward: 16}"]
+    model, training = model_of(small_experiment, *overrides, "backbone.trainable=none")
+    groups = parameter_groups(model, training)
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    for name, parameter in model.head.named_parameters():
+        slower = ".offsets." in name
+        assert rates[id(parameter)] == pytest.approx(training.learning_rate * (0.1 if slower else 1)), name
     assert training.weight_decay > 0
 
 
