@@ -106,10 +106,8 @@ class TwoStageHead(QueryHead):
         parts = starts.values()
         groups = torch.cat([part.groups for part in parts])
         mask = groups[:, None] != groups if len(parts) > 1 else None
-        content, boxes = (
-            torch.cat([part.content for part in parts], 1),
-            torch.cat([part.boxes_cxcywh for part in parts], 1),
-        )
+        content = torch.cat([part.content for part in parts], dim=1)
+        boxes = torch.cat([part.boxes_cxcywh for part in parts], dim=1)
         outputs: QueryOutputs = self.decoder(content, boxes, memory, mask)
         ends = itertools.accumulate(map(len, parts))
         return {
