@@ -37,7 +37,7 @@ def test_seeds_are_one_row_with_mean_and_range() -> None:
     assert first.ap.std == pytest.approx(0.0707, abs=1e-4)
     assert change_from(first, second) == pytest.approx(0.075)
     assert (
-        "| adapter=b | 2 | 0.425 (0.350-0.500) | 0.850 (0.700-1.000) | +0.075, ranges overlap | 0/12.3k/2.5M | 2.0 | 1.00 | 3 of 4, 3 of 4 |"
+        "| adapter=b | 2 | 0.425 (0.350-0.500) | 0.850 (0.700-1.000) | +0.075, ranges overlap | 0/12.3k/2.5M | 2.0 | 1.00 | 3, 3 of 4 |"
         in markdown([first, second])
     )
 

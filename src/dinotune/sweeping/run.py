@@ -100,7 +100,8 @@ def _train(folder: SweepFolder, combinations: Sequence[Combination], again: str)
             folder.record(combination.name, error, finished=not error or error.startswith(GOAL_MISSED))
             if children.stopped_by is not None:
                 break
-    if children.stopped_by is not None:
+    unfinished = [one for one in waiting if folder.runs[one.name].status != "finished"]
+    if children.stopped_by is not None and unfinished:
         raise InterruptedRunError(children.stopped_by, f"stopped as asked; go on with: {again}")
 
 

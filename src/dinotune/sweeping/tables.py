@@ -87,7 +87,7 @@ def _cells(row: Row, first: Row) -> tuple[str, ...]:
         "/".join(_short(row.results[0].learning_parameters[part]) for part in PARTS) if row.results else "",
         "" if row.minutes is None else f"{row.minutes.mean:.1f}",
         f"{max(result.memory_gb for result in row.results):.2f}" if row.results else "",
-        ", ".join(f"{result.best_epoch} of {result.epochs}" for result in row.results),
+        _best_epochs(row),
     )
 
 
@@ -102,6 +102,13 @@ def _range(spread: Spread | None) -> str:
     if len(spread.values) == 1:
         return mean
     return f"{mean} ({min(spread.values):.3f}-{max(spread.values):.3f})"
+
+
+def _best_epochs(row: Row) -> str:
+    ends = {result.epochs for result in row.results}
+    if len(ends) == 1:
+        return f"{', '.join(str(result.best_epoch) for result in row.results)} of {ends.pop()}"
+    return ", ".join(f"{result.best_epoch} of {result.epochs}" for result in row.results)
 
 
 def _change(first: Row, row: Row) -> str:
