@@ -1,5 +1,6 @@
 """No setting of a head is read and ignored: each changes what is built, what is lost or what is predicted."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -143,13 +144,26 @@ def test_no_setting_is_forgotten(place: str) -> None:
     assert {key for key in keys if "." not in key} - {"kind"} == set(CHANGES[place])
 
 
+def context_of(place: str) -> tuple[str, dict[str, Any]]:
+    """The head at a place, and the settings under which the place exists."""
+    head, *below = place.split(".")
+    return head, {below[0]: {"kind": below[1]}} if below else {}
+
+
+@cache
+def unchanged(place: str) -> list[float]:
+    """What is observed before anything changes."""
+    return observed(*context_of(place))
+
+
+@pytest.mark.parametrize("place", CHANGES)
+def test_what_is_observed_is_the_same_twice(place: str) -> None:
+    assert unchanged(place) == observed(*context_of(place))
+
+
 @pytest.mark.parametrize(("place", "key"), [(place, key) for place, changes in CHANGES.items() for key in changes])
 def test_the_setting_changes_something(place: str, key: str) -> None:
-    head, *below = place.split(".")
-    context: dict[str, Any] = {below[0]: {"kind": below[1]}} if below else {}
-    changed: dict[str, Any] = (
-        {below[0]: {"kind": below[1], key: CHANGES[place][key]}} if below else {key: CHANGES[place][key]}
-    )
-    before = observed(head, context)
-    assert before == observed(head, context), "what is observed is the same twice"
-    assert observed(head, changed) != before
+    head, context = context_of(place)
+    change = {key: CHANGES[place][key]}
+    changed = {name: section | change for name, section in context.items()} or change
+    assert observed(head, changed) != unchanged(place)
