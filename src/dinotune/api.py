@@ -48,8 +48,11 @@ def train(
     out: Path | str | None = None,
     overwrite: bool = False,
     notes: Sequence[str] = (),
+    unmodified: config.Experiment | None = None,
 ) -> Run:
     """Train an experiment (settings, recipe name, YAML file, or folder of a data set) into a new run folder.
+
+    `notes` are said first; `unmodified` is the experiment before its modifiers, with which it is compared.
 
     Raises:
         SettingsError: settings are wrong, or `out` is not empty.
@@ -61,7 +64,7 @@ def train(
     from dinotune.training.trainer import train_run  # loads Lightning: seconds that only training should cost
 
     experiment = with_absolute_paths(experiment)
-    preparation = prepare(experiment)
+    preparation = prepare(experiment, unmodified=unmodified)
     folder = create_run_folder(preparation.experiment, Path(out) if out else None, overwrite=overwrite)
     Progress(folder / "train.log").say("\n".join([f"run folder: {folder}", *notes]))
     for split, records in (("train", preparation.train), (experiment.evaluation.split, preparation.measured)):

@@ -9,7 +9,7 @@ from dinotune.adapters.daga import DagaAdapter
 from dinotune.adapters.lora import LoraAdapter
 from dinotune.adapters.norm_bias import NormBiasAdapter
 from dinotune.backbones.base import Backbone
-from dinotune.backbones.load import build_backbone
+from dinotune.backbones.load import build_backbone, sketch_backbone
 from dinotune.backbones.weights import LoadReport
 from dinotune.data.records import LabelSet
 from dinotune.heads.base import Head
@@ -80,3 +80,15 @@ def build_model(experiment: config.Experiment, labels: LabelSet) -> tuple[Model,
         torch.manual_seed(experiment.seed)
         head = build_head(experiment.head, backbone, len(labels))
     return Model(backbone, head, adapter), report
+
+
+def sketch_model(experiment: config.Experiment, classes: int) -> Model | None:
+    """The model without weights, on the meta device, e.g. to count its parameters; none where only weights tell its shape."""
+    backbone = sketch_backbone(experiment.backbone)
+    if backbone is None:
+        return None
+    with torch.device("meta"):
+        adapter = build_adapter(experiment.adapter)
+        if adapter is not None:
+            adapter.attach(backbone)
+        return Model(backbone, build_head(experiment.head, backbone, classes), adapter)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dinotune import config
-from dinotune.config.loading import load_experiment
+from dinotune.config.loading import Loaded, load_experiment
 from dinotune.data.checks.data_set import USUAL_PATCH, DataCheck, check_data
 from dinotune.data.checks.report import describe, to_json
 from dinotune.errors import SettingsError
@@ -38,7 +38,7 @@ def check(source: str | Path, overrides: Sequence[str] = (), *, modifiers: Seque
         DataError: no annotations are found at all.
         SettingsError: settings are wrong.
     """
-    experiment = _load(source, modifiers, overrides)
+    experiment = _load(source, modifiers, overrides).experiment
     patch = patch_size(experiment.backbone) if _is_experiment(source) else USUAL_PATCH
     with Progress(None) as progress:
         return check_data(experiment.data, patch=patch, start=progress.start, advance=progress.advance)
@@ -64,11 +64,11 @@ def report_check(names: Sequence[str], overrides: Sequence[str], *, report: Path
     return True
 
 
-def _print_outlook(experiment: config.Experiment) -> None:
+def _print_outlook(loaded: Loaded) -> None:
     from dinotune.training.outlook import outlook  # loads torch: seconds that only an experiment should cost
     from dinotune.training.preparation import prepare
 
-    lines = outlook(prepare(experiment, check=False), Path("runs"))
+    lines = outlook(prepare(loaded.experiment, check=False, unmodified=loaded.unmodified), Path("runs"))
     print("\n".join(["", "What training would do:", *lines]))
 
 
@@ -77,18 +77,18 @@ def _is_experiment(source: str | Path) -> bool:
     return not path.is_dir() or (path / "experiment.yaml").is_file()
 
 
-def _load(source: str | Path, modifiers: Sequence[str], overrides: Sequence[str]) -> config.Experiment:
+def _load(source: str | Path, modifiers: Sequence[str], overrides: Sequence[str]) -> Loaded:
     path = Path(source).expanduser()
     if not path.is_dir():
-        return load_experiment(source, modifiers, overrides).experiment
+        return load_experiment(source, modifiers, overrides)
     if (path / "experiment.yaml").is_file():
-        return load_experiment(path / "experiment.yaml", modifiers, overrides).experiment
+        return load_experiment(path / "experiment.yaml", modifiers, overrides)
     if modifiers:
         raise SettingsError(f"check: {' '.join(modifiers)}: a folder takes key=value only")
     found = find_data_set(path)
     data: dict[str, Any] = {"root": found.root, "format": found.format}
     experiment = config.Experiment(data=config.Data.model_validate(data))
-    return load_experiment(experiment, (), overrides).experiment
+    return load_experiment(experiment, (), overrides)
 
 
 def _write(report: Path, found: DataCheck) -> None:

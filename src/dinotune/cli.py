@@ -159,7 +159,7 @@ def train(
         check_free(loaded.experiment, out, overwrite=overwrite)
     from dinotune import api
 
-    api.train(loaded.experiment, out=out, overwrite=overwrite, notes=loaded.notes)
+    api.train(loaded.experiment, out=out, overwrite=overwrite, notes=loaded.notes, unmodified=loaded.unmodified)
 
 
 @app.command()

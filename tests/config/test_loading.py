@@ -105,7 +105,10 @@ SENTENCES = [
         "training.optimizer=sdg",
         'training.optimizer.kind: "sdg" is wrong; give adamw, adam or sgd; did you mean "sgd"?',
     ),
-    ("head=rcnn", 'head.kind: "rcnn" is wrong; give faster_rcnn, detr, deformable_detr, plain_detr or module:Class; did you mean "faster_rcnn"?'),
+    (
+        "head=rcnn",
+        'head.kind: "rcnn" is wrong; give faster_rcnn, detr, deformable_detr, plain_detr or module:Class; did you mean "faster_rcnn"?',
+    ),
     ("training.epochs='3'", 'training.epochs: "3" is wrong; give integer >= 1; write 3 without quotes'),
     ("training.epochs=3.0", "training.epochs: 3.0 is wrong; give integer >= 1; write 3"),
     ("training.epochs=0", "training.epochs: 0 is wrong; give integer >= 1"),

@@ -77,18 +77,20 @@ def reached(experiment: config.Experiment, row: SettingRow) -> Any:
     return value
 
 
+PREFIX_CONTEXT = {
+    "backbone.tiny": "backbone=tiny-dinov3",
+    "backbone.trainable.": "backbone.trainable.blocks=1",
+    "training.must_reach.": "training.must_reach={metric: AP50, value: 0.5}",
+    "training.early_stopping.": "training.early_stopping=5",
+    "adapter.hidden": "adapter={kind: daga, variant: v1}",
+}
+
+
 def context(row: SettingRow) -> list[str]:
     """What must be set for the setting to exist at all."""
-    if row.key.startswith("backbone.tiny"):
-        return ["backbone=tiny-dinov3"]
-    if row.key.startswith("backbone.trainable."):
-        return ["backbone.trainable.blocks=1"]
-    if row.key.startswith("training.must_reach."):
-        return ["training.must_reach={metric: AP50, value: 0.5}"]
-    if row.key.startswith("training.early_stopping."):
-        return ["training.early_stopping=5"]
-    if row.key == "adapter.hidden":
-        return ["adapter={kind: daga, variant: v1}"]
+    for prefix, words in PREFIX_CONTEXT.items():
+        if row.key.startswith(prefix):
+            return [words]
     section, _, _ = row.key.rpartition(".")
     if row.kind == "steps":
         return ["training.schedule={kind: steps, epochs: [1]}"]

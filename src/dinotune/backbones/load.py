@@ -2,15 +2,18 @@
 
 from typing import Any, assert_never
 
+import torch
 from pydantic import ValidationError
 
 from dinotune import config
 from dinotune.backbones.base import Backbone, WeightsIdentity
 from dinotune.backbones.convnext import ConvNextBackbone
-from dinotune.backbones.shapes import ConvNextShape, VitShape
-from dinotune.backbones.tiny import draw_encoder
+from dinotune.backbones.shapes import ConvNextShape, VitShape, build_encoder, shape_of
+from dinotune.backbones.snapshots import Statistics
+from dinotune.backbones.tiny import draw_encoder, tiny_shape
+from dinotune.backbones.variants import IMAGENET_MEAN, IMAGENET_STD, find_variant
 from dinotune.backbones.vit import VitBackbone
-from dinotune.backbones.weights import LoadReport, load_encoder
+from dinotune.backbones.weights import LoadedEncoder, LoadReport, load_encoder
 from dinotune.config.problems import explain
 from dinotune.errors import SettingsError
 
@@ -28,6 +31,31 @@ def build_backbone(settings: config.Backbone, *, seed: int = 0) -> tuple[Backbon
         loaded = draw_encoder(settings.id, settings.tiny, seed)
     else:
         loaded = load_encoder(settings.id)
+    return _assemble(loaded, settings), loaded.report
+
+
+def sketch_backbone(settings: config.Backbone) -> Backbone | None:
+    """The backbone without weights, on the meta device; none where only the weights would tell its shape.
+
+    Raises:
+        SettingsError: blocks, stages or a tiny shape that this backbone cannot have.
+    """
+    variant = find_variant(settings.id)
+    if settings.id.startswith("tiny-"):
+        shape = tiny_shape(settings.id, settings.tiny or config.TinyShape())
+    elif variant is not None:
+        shape = shape_of(variant)
+    else:
+        return None
+    encoder = build_encoder(shape)
+    parameters = sum(parameter.numel() for parameter in encoder.parameters())
+    statistics = Statistics(IMAGENET_MEAN, IMAGENET_STD, "ImageNet")
+    report = LoadReport(settings.id, (), "no weights", None, parameters, statistics)
+    with torch.device("meta"):
+        return _assemble(LoadedEncoder(encoder, shape, report), settings)
+
+
+def _assemble(loaded: LoadedEncoder, settings: config.Backbone) -> Backbone:
     report = loaded.report
     identity = WeightsIdentity(settings.id, report.sha256)
     backbone: Backbone
@@ -38,7 +66,7 @@ def build_backbone(settings: config.Backbone, *, seed: int = 0) -> tuple[Backbon
             backbone = ConvNextBackbone(loaded.encoder, shape, settings, report.statistics, identity)
         case _:
             assert_never(loaded.shape)
-    return backbone.eval(), report
+    return backbone.eval()
 
 
 def load_backbone(id_: str, *, seed: int = 0, **settings: Any) -> Backbone:

@@ -31,6 +31,8 @@ class Loaded:
 
     experiment: Experiment
     notes: tuple[str, ...]
+    unmodified: Experiment | None = None
+    """The same without modifiers, where there are any."""
 
 
 def load_experiment(
@@ -88,7 +90,21 @@ def _checked(layers: Sequence[Layer], notes: Sequence[str]) -> Loaded:
         experiment = Experiment.model_validate(tree)
     except ValidationError as error:
         raise SettingsError("\n".join(explain(error, tree, _place_finder(layers)))) from error
-    return Loaded(experiment, (*notes, *plain.notes, *fitting.notes))
+    return Loaded(experiment, (*notes, *plain.notes, *fitting.notes), _without_modifiers(layers))
+
+
+def _without_modifiers(layers: Sequence[Layer]) -> Experiment | None:
+    """None also where the experiment is none without them."""
+    kept = [layer for layer in layers if not layer.is_modifier]
+    if len(kept) == len(layers):
+        return None
+    merger, tree = Merger(), Tree()
+    for layer in kept:
+        tree = merger.merge(tree, layer.tree)
+    try:
+        return Experiment.model_validate(tree)
+    except ValidationError:
+        return None
 
 
 def _place_finder(layers: Sequence[Layer]) -> Callable[[Sequence[str | int]], str]:

@@ -81,9 +81,7 @@ class Merger:
         known = {key for kind in kinds for key in kind.model_fields}
         foreign = [key for key in new if key in known and key not in section.model_fields]
         if foreign:
-            self.notes.append(
-                f"{'.'.join(path)}: {', '.join(foreign)} left out; they are for other kinds"
-            )
+            self.notes.append(f"{'.'.join(path)}: {', '.join(foreign)} left out; they are for other kinds")
         return {key: value for key, value in new.items() if key not in foreign}
 
     def _merge_stage(self, section: type[Section], field: FieldInfo, old: Any, new: Any, path: tuple[str, ...]) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from dinotune import config
-from dinotune.build import build_model
+from dinotune.build import build_model, sketch_model
 from dinotune.data.problems import counted
 from dinotune.data.records import Records
 from dinotune.data.splits import read_records
@@ -17,6 +17,7 @@ from dinotune.training.data_check import check_before_training
 from dinotune.training.duration import find_epochs
 from dinotune.training.initialization import initialize
 from dinotune.training.optimizer import warmup_steps
+from dinotune.training.parameters import learning_parameters
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,16 @@ class Preparation:
     """What a user should see before training: device, data, what was loaded, what learns."""
 
 
-def prepare(experiment: config.Experiment, *, resume: bool = False, check: bool = True) -> Preparation:
+def prepare(
+    experiment: config.Experiment,
+    *,
+    resume: bool = False,
+    check: bool = True,
+    unmodified: config.Experiment | None = None,
+) -> Preparation:
     """Resolve the device and the batch size, read the data, build the model and, unless resumed, initialise it.
 
+    What learns is compared with the experiment `unmodified`, i.e. before its modifiers, where it is given.
     Pictures are decoded before, as `check_before_training` has it, unless the run is resumed or `check` is off.
 
     Raises:
@@ -59,6 +67,7 @@ def prepare(experiment: config.Experiment, *, resume: bool = False, check: bool 
         *checked,
         report.describe(),
         _describe_parameters(model, experiment),
+        *filter(None, [_describe_change(model, unmodified, len(train.labels))]),
         *filter(None, [model.adapter.describe(model.backbone) if model.adapter else ""]),
     ]
     training = experiment.training
@@ -85,8 +94,8 @@ def describe_records(records: Records) -> str:
 
 def _describe_parameters(model: Model, experiment: config.Experiment) -> str:
     """Norms and biases that learn as the adapter are counted there, so that the numbers add up."""
-    learns = sum(p.numel() for _, group in model.backbone.stage_parameters() for _, p in group)
-    adapter = sum(p.numel() for _, p in model.backbone.adapter_parameters())
+    learning = learning_parameters(model)
+    learns, adapter = learning["backbone"], learning["adapter"]
     backbone = sum(p.numel() for p in model.backbone.parameters()) - adapter
     head = sum(p.numel() for p in model.head.parameters())
     counts = f"parameters: backbone {backbone:,} ({learns:,} learn), "
@@ -94,6 +103,21 @@ def _describe_parameters(model: Model, experiment: config.Experiment) -> str:
     if learns or model.backbone.identity.sha256 is not None or experiment.training.initialize_from is not None:
         return counts
     return f"{counts}\n  the backbone's random weights never learn; backbone.trainable=all lets them"
+
+
+def _describe_change(model: Model, unmodified: config.Experiment | None, classes: int) -> str:
+    """How many parameters learn with the modifiers and without; empty where that is as many, or not known."""
+    before = None if unmodified is None else sketch_model(unmodified, classes)
+    if before is None:
+        return ""
+    counts = [sum(learning_parameters(each).values()) for each in (model, before)]
+    if counts[0] == counts[1]:
+        return ""
+    change = counts[0] / counts[1] - 1
+    return (
+        f"modifiers: {counts[0]:,} parameters learn instead of {counts[1]:,} "
+        f"({abs(change):.0%} {'more' if change > 0 else 'fewer'})"
+    )
 
 
 def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> list[str]:
