@@ -33,29 +33,8 @@ from dinotune.tasks.detected_boxes import DetectedBoxes
 from dinotune.testing import HEAD_CHECKS, MODEL_CHECKS, ModelTrial, head_trial
 from dinotune.testing.tools import awake
 from dinotune.types import Detections
+from tests.small_parts import ADAPTERS, HEADS
 
-QUERIES: dict[str, Any] = {
-    "channels": 32,
-    "attention_heads": 4,
-    "feedforward": 48,
-    "encoder_layers": 1,
-    "decoder_layers": 2,
-    "queries": 7,
-    "slots": 20,
-}
-HEADS: dict[str, dict[str, Any]] = {
-    "faster_rcnn": {"channels": 16, "hidden": 32, "stride_factors": [0.5, 1], "slots": 20, "score_threshold": 0},
-    "detr": QUERIES,
-    "deformable_detr": {**QUERIES, "stride_factors": [0.5, 1], "denoising_queries": 5, "one_to_many_queries": 6},
-    "plain_detr": {**QUERIES, "bias_hidden": 16, "one_to_many_queries": 6},
-}
-ADAPTERS: dict[str, dict[str, Any]] = {
-    "frozen": {},
-    "lora": {"rank": 2, "dropout": 0.1},
-    "norm_bias": {},
-    "daga": {"blocks": "all"},
-    "bottleneck": {"blocks": "all"},
-}
 BACKBONES = ("tiny-dinov2", "tiny-dinov2-reg", "tiny-dinov3", "tiny-convnext")
 TRAINABLE = ("none", "1")
 """Whether the last block learns too: it goes with any adapter."""
@@ -131,7 +110,7 @@ REST = [pytest.param(combination, marks=pytest.mark.slow) for combination in PRO
 def test_every_kind_has_small_settings_here(field: str, table: dict[str, Any]) -> None:
     kinds = set(choices(config.Experiment.model_fields[field])) - {OWN_KIND}
     missing = sorted(kinds - table.keys())
-    assert not missing, f"add small settings for {', '.join(missing)} to {field.upper()}S in {Path(__file__).name}"
+    assert not missing, f"add small settings for {', '.join(missing)} to {field.upper()}S in small_parts.py"
     assert table.keys() == kinds, "these are no kinds any more"
 
 
