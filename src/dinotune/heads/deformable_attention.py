@@ -54,22 +54,19 @@ def _corners(
 ]:
     """The cells around each point (upper and lower, left and right): rows of `values`, and their bilinear shares."""
     batch, _, heads, _, _, _ = locations.shape
-    # Large tensors are few on purpose: x and y (axis 0), low and high corners (axis 4) go through the same operations.
-    sizes = locations.new_tensor([(width, height) for height, width in level_shapes]).T[
-        :, None, None, None, None, :, None
-    ]
-    low_high = locations.new_tensor([0, 1])[:, None, None]
-    at = locations.movedim(-1, 0)[..., None, :, :] * sizes - 0.5
+    sizes = torch.tensor([(width, height) for height, width in level_shapes]).T[:, None, None, None, :, None]
+    at = locations.movedim(-1, 0) * sizes - 0.5
     low = at.detach().floor()
-    cell = low + low_high
-    inside = cell.clamp(torch.zeros_like(sizes), sizes - 1)
-    share_x, share_y = torch.addcmul(1 - low_high, at - low, 2 * low_high - 1) * (inside == cell)
-    x, y = inside.int()
+    beyond = at - low
+    cell = torch.stack([low, low + 1], 4).int()
+    inside = cell.clamp(torch.zeros((), dtype=torch.int), sizes.int()[..., None, :, :] - 1)
+    share_x, share_y = torch.stack([1 - beyond, beyond], 4) * (inside == cell)
+    x, y = inside
     starts = torch.tensor([0, *(height * width for height, width in level_shapes)])[:-1].cumsum(0)
-    first = (torch.arange(batch)[:, None, None] * cells + starts) * heads + torch.arange(heads)[:, None]
-    row_y = torch.addcmul(first.int()[:, None, :, None, :, None], y, (sizes[0] * heads).int())
-    rows = torch.add(row_y[:, :, :, :, None], x[:, :, :, None], alpha=heads)
-    return rows, share_y[:, :, :, :, None] * share_x[:, :, :, None]
+    first = (torch.arange(batch)[:, None, None] * cells + starts) * heads
+    first = first[:, :, None] + torch.arange(heads)[:, None]
+    rows_y = y * (sizes[0, ..., None, :, :] * heads).int() + first[:, :, :, None, :, None].int()
+    return rows_y[:, :, :, :, None] + (x * heads)[:, :, :, None], share_y[:, :, :, :, None] * share_x[:, :, :, None]
 
 
 def attend_by_grid_sample(
