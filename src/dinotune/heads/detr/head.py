@@ -13,7 +13,7 @@ from dinotune.heads.positions import sine_positions
 from dinotune.heads.pyramid import SingleMap
 from dinotune.heads.queries import QueryOutputs
 from dinotune.heads.query_head import QueryHead
-from dinotune.heads.transformer import DecoderLayer, EncoderLayer, box_layers
+from dinotune.heads.transformer import BoxLayers, DecoderLayer, EncoderLayer
 from dinotune.types import Features
 
 
@@ -33,7 +33,7 @@ class DetrHead(QueryHead):
         self.decoder = nn.ModuleList(DecoderLayer(settings) for _ in range(settings.decoder_layers))
         self.decoder_norm = nn.LayerNorm(settings.channels)
         self.classify = nn.Linear(settings.channels, self.class_loss.outputs)
-        self.locate = box_layers(settings.channels)
+        self.locate = BoxLayers(settings.channels)
         self._initialize()
 
     def _initialize(self) -> None:
@@ -53,7 +53,7 @@ class DetrHead(QueryHead):
             queries = layer(queries, query_positions, memory, positions)
             answers.append(self.decoder_norm(queries))
         stacked = torch.stack(answers)
-        return QueryOutputs(self.classify(stacked), self.locate(stacked).float().sigmoid())
+        return QueryOutputs(self.classify(stacked), self.locate(stacked).sigmoid())
 
     def class_rows(self) -> Mapping[str, ClassRows]:
         """One logit per class; with softmax "no object" follows."""

@@ -11,7 +11,7 @@ from dinotune.heads.box_codes import BoxCode
 from dinotune.heads.class_losses import ClassLoss, class_layer
 from dinotune.heads.positions import box_positions
 from dinotune.heads.queries import QueryOutputs
-from dinotune.heads.transformer import Attention, FeedForward, box_layers
+from dinotune.heads.transformer import Attention, BoxLayers, FeedForward
 from dinotune.heads.two_stage.memory import Memory
 
 Tokens = Float[Tensor, "batch queries channels"]
@@ -62,7 +62,7 @@ class BoxDecoder(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.place = nn.Sequential(nn.Linear(2 * channels, channels), nn.ReLU(), nn.Linear(channels, channels))
         self.classify = class_layer(channels, class_loss)
-        self.locate = nn.ModuleList(box_layers(channels, zero=True) for _ in range(settings.decoder_layers))
+        self.locate = nn.ModuleList(BoxLayers(channels, zero=True) for _ in range(settings.decoder_layers))
 
     def forward(self, queries: Tokens, boxes: Boxes, memory: Memory, mask: Mask | None = None) -> QueryOutputs:
         """What the queries say after each layer, beginning with these boxes."""

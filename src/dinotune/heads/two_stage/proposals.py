@@ -13,7 +13,7 @@ from dinotune import config
 from dinotune.heads.box_codes import BoxCode
 from dinotune.heads.class_losses import ClassLoss, class_layer
 from dinotune.heads.queries import QueryOutputs
-from dinotune.heads.transformer import box_layers
+from dinotune.heads.transformer import BoxLayers
 from dinotune.heads.two_stage.memory import Memory
 
 
@@ -53,7 +53,7 @@ class ProposalLayers(nn.Module):
         self.box_code = box_code
         self.project = nn.Sequential(nn.Linear(settings.channels, settings.channels), nn.LayerNorm(settings.channels))
         self.classify = class_layer(settings.channels, class_loss)
-        self.locate = box_layers(settings.channels, zero=True)
+        self.locate = BoxLayers(settings.channels, zero=True)
 
     def forward(self, memory: Memory) -> Proposals:
         tokens: Tensor = self.project(memory.tokens)
