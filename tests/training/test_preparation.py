@@ -29,6 +29,26 @@ from tests.training.small_runs import changed
             ["evaluation.max_detections=300", "head.slots=200"],
             ["evaluation.max_detections: 300, but head.slots gives 200 per picture at the most"],
         ),
+        (["head=deformable_detr"], []),
+        (["head=plain_detr", "head.one_to_many_queries=0"], []),
+        (
+            ["head=plain_detr", "head.two_stage=false", "head.weight_denoising=2"],
+            [
+                "head.mixed_selection: does nothing while head.two_stage is false",
+                "head.weight_denoising: does nothing while head.denoising_queries is 0",
+            ],
+        ),
+        (
+            ["head=deformable_detr", "head.box_refinement=false", "head.look_forward_twice=false"],
+            ["head.look_forward_twice: does nothing while head.box_refinement is false"],
+        ),
+        (
+            ["head=deformable_detr", "head.attention=standard", "head.sampling_points=8", "head.modulation=false"],
+            [
+                "head.sampling_points: does nothing while head.attention is standard",
+                "head.modulation: does nothing while head.attention is standard",
+            ],
+        ),
     ],
 )
 def test_settings_without_effect_are_named(
@@ -43,3 +63,14 @@ def test_random_weights_that_never_learn_are_named(
 ) -> None:
     opening = "\n".join(prepare(changed(small_experiment, f"backbone.trainable={trainable}")).opening)
     assert ("the backbone's random weights never learn; backbone.trainable=all lets them" in opening) is said
+
+
+@pytest.mark.parametrize(
+    ("setting", "limit", "said"), [("queries", 20, False), ("queries", 1, True), ("slots", 1, True)]
+)
+def test_pictures_with_more_objects_than_the_head_finds_are_counted(
+    small_experiment: config.Experiment, setting: str, limit: int, said: bool
+) -> None:
+    crowded = changed(small_experiment, "head=detr", f"head.{setting}={limit}")
+    opening = "\n".join(prepare(crowded, check=False).opening)
+    assert (f"head.{setting}: at most {limit} object in a picture can be found; more, up to " in opening) is said

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from dinotune import config
@@ -64,6 +65,7 @@ def prepare(
         f"device: {device}, precision: {precision}",
         describe_records(train),
         describe_records(measured) if measured is not train else "measured on the training pictures",
+        *filter(None, [_describe_crowding(experiment.head, train)]),
         *checked,
         report.describe(),
         _describe_parameters(model, experiment),
@@ -145,4 +147,34 @@ def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> lis
     limit = experiment.evaluation.max_detections
     if slots and limit > max(100, slots):
         notices.append(f"evaluation.max_detections: {limit}, but head.slots gives {slots} per picture at the most")
-    return notices
+    return [*notices, *_idle_settings(experiment.head)]
+
+
+def _idle_settings(head: config.Head) -> list[str]:
+    """Settings that another one leaves nothing to do, where they are switched on or not at their default."""
+    if not isinstance(head, config.QueryHead):
+        return []
+    return [
+        f"head.{name}: does nothing while head.{other} is {str(value).lower()}"
+        for (other, value), names in head.idle.items()
+        if getattr(head, other) == value
+        for name in names
+        if getattr(head, name) is True or getattr(head, name) != type(head).model_fields[name].default
+    ]
+
+
+def _describe_crowding(head: config.Head, train: Records) -> str:
+    """How many pictures show more objects than the head can find; empty where none does."""
+    if isinstance(head, config.OwnHead):
+        return ""
+    limits = {"slots": head.slots}
+    if isinstance(head, config.QueryHead):
+        limits["queries"] = head.queries
+    name, limit = min(limits.items(), key=lambda item: item[1])
+    images = np.repeat(np.arange(len(train)), np.diff(train.offsets))[~train.crowd]
+    counts = np.bincount(images, minlength=1)
+    if counts.max() <= limit:
+        return ""
+    pictures = counted(int((counts > limit).sum()), "training picture")
+    found = counted(limit, "object")
+    return f"head.{name}: at most {found} in a picture can be found; more, up to {counts.max()}, are in {pictures}"

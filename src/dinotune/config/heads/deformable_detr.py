@@ -1,6 +1,6 @@
 """Settings of Deformable DETR."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from dinotune.config.heads.two_stage import TwoStageHead
 class DeformableDetr(TwoStageHead):
     """Deformable DETR (Zhu et al. 2021) on a light pyramid, with what DINO and H-DETR added to it."""
 
+    idle: ClassVar = TwoStageHead.idle | {("attention", "standard"): ("sampling_points", "modulation")}
+
     kind: Literal["deformable_detr"] = "deformable_detr"
     """Name of the head."""
     stride_factors: StrideFactors = (0.5, 1, 2, 4)
@@ -21,8 +23,8 @@ class DeformableDetr(TwoStageHead):
     attention: Literal["deformable", "standard"] = "deformable"
     """How maps are read: at a few learned points, or every cell of every level."""
     sampling_points: Count = 4
-    """Points that each head of deformable attention reads per level."""
+    """Points that each head of deformable attention reads per level; needs `attention: deformable`."""
     modulation: Switch = True
-    """Learn how much each point counts; otherwise all count the same."""
+    """Learn how much each point counts; otherwise all count the same; needs `attention: deformable`."""
     denoising_queries: Annotated[int, Field(strict=True, ge=0)] = 100
     """Noised objects per picture that extra queries must put right while training, and as many far off that they must reject (Zhang et al. 2023, DINO); 0 for none."""

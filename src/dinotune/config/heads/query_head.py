@@ -1,6 +1,7 @@
 """Settings that all heads of the DETR family share."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +11,9 @@ from dinotune.config.heads.class_loss import ClassLoss, CrossEntropy
 
 class QueryHead(Section):
     """What all heads of the DETR family share: queries, each matched to one object or to none."""
+
+    idle: ClassVar[Mapping[tuple[str, Any], tuple[str, ...]]] = {}
+    """Settings that have nothing to do where another one has a value, by its name and that value."""
 
     channels: Annotated[int, Field(strict=True, ge=8, multiple_of=4)] = 256
     """Width of queries and memory."""

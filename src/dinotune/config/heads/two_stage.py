@@ -1,6 +1,6 @@
 """Settings that the heads share whose queries begin as boxes and move them from layer to layer."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,13 @@ from dinotune.config.heads.query_head import QueryHead
 
 class TwoStageHead(QueryHead):
     """Queries with reference boxes, proposed by the memory (two stages) or learned, refined by every decoder layer."""
+
+    idle: ClassVar = {
+        ("two_stage", False): ("mixed_selection",),
+        ("box_refinement", False): ("look_forward_twice",),
+        ("denoising_queries", 0): ("denoising_label_noise", "denoising_box_noise", "weight_denoising"),
+        ("one_to_many_queries", 0): ("one_to_many_repeats", "weight_one_to_many"),
+    }
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout in attention and feed-forward layers."""
