@@ -86,3 +86,11 @@ def test_no_boxes(shape: tuple[int, int]) -> None:
 def test_edges_far_away_and_empty_boxes_stay_finite() -> None:
     boxes = torch.tensor([[[0.5, 0.5, 0, 0], [1e4, -1e4, 1e4, 1e-8]]])
     assert torch.isfinite(make()(boxes, GRID_HW)).all()
+
+
+def test_softmax_sees_every_parameter() -> None:
+    """What raises all cells alike would learn from rounding errors only."""
+    bias, boxes = make(), some_boxes()
+    shares = bias(boxes, GRID_HW).softmax(-1)
+    gradients = torch.autograd.grad((shares * torch.randn_like(shares)).sum(), list(bias.parameters()))
+    assert [name for (name, _), g in zip(bias.named_parameters(), gradients, strict=True) if g.norm() < 1e-4] == []

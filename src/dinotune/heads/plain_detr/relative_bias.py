@@ -50,4 +50,5 @@ def log_distances(
 
 
 def _network(hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(2, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+    # Softmax would not see a last bias, which is the same for all cells.
+    return nn.Sequential(nn.Linear(2, hidden), nn.ReLU(), nn.Linear(hidden, outputs, bias=False))
