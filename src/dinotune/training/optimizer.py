@@ -45,13 +45,13 @@ def _decays(name: str, parameter: nn.Parameter) -> bool:
 
 
 def build_optimizer(model: Model, training: config.Training) -> torch.optim.Optimizer:
-    """The optimiser that `training.optimizer.kind` names."""
+    """The optimiser that `training.optimizer.kind` names; fused, which a small model notices most on a CPU."""
     groups = parameter_groups(model, training)
     match training.optimizer:
         case config.Adamw(betas=betas):
-            return torch.optim.AdamW(groups, betas=betas)
+            return torch.optim.AdamW(groups, betas=betas, fused=True)
         case config.Adam(betas=betas):
-            return torch.optim.Adam(groups, betas=betas)
+            return torch.optim.Adam(groups, betas=betas, fused=True)
         case config.Sgd(momentum=momentum, nesterov=nesterov):
             return torch.optim.SGD(groups, momentum=momentum, nesterov=nesterov)
 
