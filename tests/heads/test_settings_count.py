@@ -110,7 +110,7 @@ OF_DEFORMABLE_DETR = ("stride_factors", "attention", "sampling_points", "modulat
 CHANGES["plain_detr"] = {
     key: value for key, value in CHANGES["deformable_detr"].items() if key not in OF_DEFORMABLE_DETR
 }
-CHANGES["plain_detr"] |= {"bias_hidden": 64, "weight_l1": 5}
+CHANGES["plain_detr"] |= {"bias_hidden": 64, "weight_l1": 5, "cost_giou": 500}
 
 
 def observed(kind: str, settings: dict[str, Any]) -> list[float]:
