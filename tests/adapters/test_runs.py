@@ -108,9 +108,8 @@ def test_another_adapter_than_the_files_is_named(on: On, tmp_path: Path) -> None
         load_model(tmp_path / "a.safetensors")
 
 
-def test_a_run_that_was_cut_off_and_resumed_is_the_same(on: On, lora_run: Path, tmp_path: Path) -> None:
-    """Dropout of LoRA is drawn per step; the end comes one batch after a checkpoint."""
-    killed = tmp_path / "killed"
+def cut_off(experiment: config.Experiment, out: Path) -> None:
+    """Train until a power cut after the ninth batch."""
     batches = iter(range(8))
     original = RunKeeper.on_train_batch_end
 
@@ -122,10 +121,34 @@ def test_a_run_that_was_cut_off_and_resumed_is_the_same(on: On, lora_run: Path, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunKeeper, "on_train_batch_end", ending)
         with pytest.raises(OSError, match="power cut"):
-            api.train(on(LORA, "training.ema_decay=0.9"), out=killed)
+            api.train(experiment, out=out)
+
+
+def test_a_run_that_was_cut_off_and_resumed_is_the_same(on: On, lora_run: Path, tmp_path: Path) -> None:
+    """Dropout of LoRA is drawn per step; the end comes one batch after a checkpoint."""
+    killed = tmp_path / "killed"
+    cut_off(on(LORA, "training.ema_decay=0.9"), killed)
     assert run_state(killed)["next_batch"] == 2
     api.resume(killed)
     assert_same_runs(lora_run, killed)
+
+
+def test_statistics_of_daga_are_in_the_files_and_resumed(on: On, tmp_path: Path) -> None:
+    """They follow the pictures, not the gradients, so the running mean of the weights has none of its own."""
+    experiment = on("adapter={kind: daga, blocks: [1]}", "training.ema_decay=0.9")
+    whole, killed = api.train(experiment, out=tmp_path / "whole").folder, tmp_path / "killed"
+    cut_off(experiment, killed)
+    api.resume(killed)
+    assert_same_runs(whole, killed)
+    for file in (whole / "checkpoints").iterdir():
+        state, _ = read_checkpoint(file)
+        loaded = load_model(file)[0].state_dict()
+        for norm in ("1", "4"):
+            mean, spread = (f"backbone.adapter.encoder.{norm}.running_{name}" for name in ("mean", "var"))
+            assert state[mean].any(), "begins as zeros"
+            assert not torch.equal(state[spread], torch.ones_like(state[spread]))
+            assert_same_tensors({name: state[name] for name in (mean, spread)}, {n: loaded[n] for n in (mean, spread)})
+    assert api.evaluate(whole, out=tmp_path)["AP"] == json.loads((whole / "metrics.json").read_text())["AP"]
 
 
 def test_evaluation_and_merging_from_the_file_give_what_the_run_found(
