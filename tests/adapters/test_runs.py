@@ -198,6 +198,20 @@ def test_initialize_from_takes_the_adapter(on: On, tmp_path: Path, adapter: str)
     assert f"left as they were, {wanted}: backbone.encoder.blocks.2.attn.proj.lora_A" in said
 
 
+@pytest.mark.parametrize("theirs", ["daga, variant: v1, hidden: 16", "daga", "bottleneck"])
+def test_an_adapter_never_takes_the_layers_of_another_that_have_its_shapes(on: On, tmp_path: Path, theirs: str) -> None:
+    """What a bottleneck adds counts ten times as much without DAGA's gates."""
+    experiment = on(f"adapter={{kind: {theirs}}}")
+    source, report = build_model(experiment, LABELS)
+    randomise(source.backbone)
+    write_checkpoint(tmp_path / "source.safetensors", source, description_of(experiment, report.sha256))
+    for ours in {"daga, variant: v1, hidden: 16", "daga", "bottleneck"} - {theirs}:
+        model, _ = build_model(on(f"adapter={{kind: {ours}}}"), LABELS)
+        before = {n: p.clone() for n, p in model.backbone.adapter_parameters() if not n.startswith("adapter.encoder")}
+        initialize(model, LABELS, tmp_path / "source.safetensors")
+        assert_same_tensors({n: p for n, p in model.backbone.adapter_parameters() if n in before}, before)
+
+
 def test_lora_takes_the_weights_below_it_from_a_run_without(
     small_experiment: config.Experiment, tmp_path: Path
 ) -> None:

@@ -40,7 +40,7 @@ class Bottlenecks(AfterBlocks):
     def __init__(self, settings: config.Bottleneck, widths: dict[int, int]) -> None:
         super().__init__()
         self.blocks = tuple(widths)
-        self.layers = nn.ModuleDict(
+        self.bottlenecks = nn.ModuleDict(
             {
                 str(block): BottleneckLayer(
                     width, settings.width or max(1, int(settings.ratio * width)), settings.dropout, settings.scale
@@ -57,7 +57,7 @@ class Bottlenecks(AfterBlocks):
         context: None,  # noqa: ARG002
     ) -> Float[Tensor, "batch cells width"]:
         """Patches after a block, adapted."""
-        adapted: Tensor = self.layers[str(block)](patches)
+        adapted: Tensor = self.bottlenecks[str(block)](patches)
         return adapted
 
 

@@ -57,7 +57,8 @@ class DagaV1(AfterBlocks):
     def __init__(self, settings: config.Daga, blocks: tuple[int, ...], width: int) -> None:
         super().__init__()
         self.blocks = blocks
-        self.layers = nn.ModuleDict({str(block): DagaV1Layer(width, settings.hidden) for block in blocks})
+        # Named by variant, so that no run takes the other's weights by `training.initialize_from`.
+        self.layers_v1 = nn.ModuleDict({str(block): DagaV1Layer(width, settings.hidden) for block in blocks})
 
     def prepare(self, guidance: Float[Tensor, "batch 1 h w"] | None, grid_hw: tuple[int, int]) -> Tensor:  # noqa: ARG002
         """The guidance as it is."""
@@ -72,7 +73,7 @@ class DagaV1(AfterBlocks):
         context: Tensor,
     ) -> Float[Tensor, "batch cells width"]:
         """Patches after a block, adapted."""
-        adapted: Tensor = self.layers[str(block)](patches, context)
+        adapted: Tensor = self.layers_v1[str(block)](patches, context)
         return adapted
 
 
@@ -87,7 +88,7 @@ class DagaV2(AfterBlocks):
         self.blocks = blocks
         self.encoder = GuidanceEncoder()
         hidden, last = max(1, int(settings.ratio * width)), max(1, len(blocks) - 1)
-        self.layers = nn.ModuleDict(
+        self.layers_v2 = nn.ModuleDict(
             {
                 str(block): DagaV2Layer(width, hidden, settings.dropout, strength=0.1 + 0.05 * number / last)
                 for number, block in enumerate(blocks)
@@ -104,5 +105,5 @@ class DagaV2(AfterBlocks):
         self, block: int, patches: Float[Tensor, "batch cells width"], grid_hw: tuple[int, int], context: Tensor
     ) -> Float[Tensor, "batch cells width"]:
         """Patches after a block, adapted."""
-        adapted: Tensor = self.layers[str(block)](patches, context, grid_hw)
+        adapted: Tensor = self.layers_v2[str(block)](patches, context, grid_hw)
         return adapted
