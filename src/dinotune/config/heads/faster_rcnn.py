@@ -35,6 +35,8 @@ class FasterRcnn(Section):
     """Anchors per picture that the proposal loss samples."""
     roi_batch: Count = 512
     """Proposals per picture that the box loss samples."""
+    roi_positives: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Share of the sampled proposals that lie on an object, where there are as many; 0.5 learns classes sooner from few objects."""
     roi_size: Count = 7
     """Side of the pooled window of a proposal, in cells."""
     hidden: Count = 1024

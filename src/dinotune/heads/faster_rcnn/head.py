@@ -173,7 +173,7 @@ def _roi_heads(settings: config.FasterRcnn, classes: int) -> RoIHeads:
         fg_iou_thresh=0.5,
         bg_iou_thresh=0.5,
         batch_size_per_image=settings.roi_batch,
-        positive_fraction=0.25,
+        positive_fraction=settings.roi_positives,
         bbox_reg_weights=None,
         score_thresh=settings.score_threshold,
         nms_thresh=settings.nms_threshold,
