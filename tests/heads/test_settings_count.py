@@ -57,7 +57,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "rpn_nms_threshold": 0.3,
         "rpn_batch": 8,
         "roi_batch": 8,
-        "roi_positives": 0.5,
+        "roi_positives": 0.05,
         "roi_size": 5,
         "hidden": 48,
         "score_threshold": 0.4,
