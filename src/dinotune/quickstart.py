@@ -11,8 +11,8 @@ from dinotune.prediction import picture_files
 PREDICTED = 8
 """Held-out pictures that are predicted and drawn."""
 
-REAL_BACKBONE = ("backbone.trainable=none", "data.size=224")
-"""A pretrained backbone stays frozen, and sees the small pictures enlarged."""
+REAL_BACKBONE = ("backbone.trainable=none", "data.size=224", "data.train.limit=160", "training.learning_rate=1e-3")
+"""A pretrained backbone stays frozen, and sees fewer of the small pictures, enlarged."""
 
 
 def quickstart(out: Path | None = None, backbone: str | None = None, overrides: Sequence[str] = ()) -> api.Run:
