@@ -12,7 +12,7 @@ CHANGES = {
     "bccd_faster_rcnn": [],
     "coco53_faster_rcnn": [],
     "nuclei_faster_rcnn": [],
-    "bccd_deformable_detr": [*QUERIES, "training.epochs=100"],
+    "bccd_deformable_detr": [*QUERIES, "training.epochs=150"],
     "bccd_plain_detr": [*QUERIES, "training.epochs=300"],
     # DETR learns slowly: 2,400 steps of 2 pictures.
     "bccd_detr": [*QUERIES, "training.epochs=600"],
