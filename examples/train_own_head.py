@@ -11,7 +11,7 @@ run = dt.train(
     dt.Experiment(
         backbone=dt.Backbone(id="tiny-dinov3", trainable="all"),
         head=dt.OwnHead(kind="own_head:CentreHead", options={"slots": 30}),
-        data=dt.Data(root=draw_shapes(folder / "shapes"), size=128),
+        data=dt.Data(root=draw_shapes(folder / "shapes", train=160), size=128),
         training=dt.Training(epochs=int(sys.argv[2]) if len(sys.argv) > 2 else 40, batch_size=8),
     ),
     out=folder / "run",

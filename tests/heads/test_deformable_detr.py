@@ -1,6 +1,5 @@
 """Deformable DETR: its points, its pyramid on every kind of backbone, and its learning in every form."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,17 +11,12 @@ from dinotune.heads.deformable_detr import DeformableDetrHead
 from dinotune.heads.deformable_detr.layers import DeformableAttention
 from dinotune.heads.deformable_detr.pyramid import LightPyramid
 from dinotune.heads.two_stage import Memory, grid_anchors
-from dinotune.types import Features, Targets
+from dinotune.types import Features
+from tests.heads.small import IMAGE_HW, QUERY_HEAD, WIDTH, make_features, make_targets, one, shaken
 
-WIDTH = 16
-IMAGE_HW = (96, 160)
-SMALL = {
-    "channels": 32,
-    "attention_heads": 4,
-    "feedforward": 48,
+SMALL = QUERY_HEAD | {
     "encoder_layers": 1,
     "decoder_layers": 2,
-    "queries": 7,
     "stride_factors": [0.5, 1, 2],
     "sampling_points": 2,
     "denoising_queries": 4,
@@ -44,28 +38,6 @@ FORMS: dict[str, dict[str, Any]] = {
 def make_head(**settings: Any) -> DeformableDetrHead:
     torch.manual_seed(0)
     return DeformableDetrHead(config.DeformableDetr.model_validate(SMALL | settings), (WIDTH,), (16,), classes=3).eval()
-
-
-def shaken(head: DeformableDetrHead) -> DeformableDetrHead:
-    """The head with something in the tensors that begin at zero."""
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for parameter in head.parameters():
-            if not parameter.any():
-                parameter.normal_(std=0.1)
-    return head
-
-
-def make_features(batch: int, image_hw: tuple[int, int] = IMAGE_HW) -> Features:
-    torch.manual_seed(1)
-    feature_map = torch.randn(batch, WIDTH, image_hw[0] // 16, image_hw[1] // 16)
-    return Features((feature_map,), (16,), torch.randn(batch, WIDTH), (), image_hw)
-
-
-def make_targets(*counts: int) -> Targets:
-    torch.manual_seed(3)
-    boxes = tuple(torch.rand(n, 2).repeat(1, 2) * 40 + torch.tensor([0.0, 0, 30, 20]) for n in counts)
-    return Targets(boxes, tuple(torch.randint(0, 3, (n,)) for n in counts))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -92,9 +64,7 @@ def test_a_batch_predicts_what_its_images_predict_alone(form: str) -> None:
     with torch.no_grad():
         together = head.predict(features)
         for index in range(3):
-            rows = slice(index, index + 1)
-            one = replace(features, maps=tuple(m[rows] for m in features.maps), cls=features.cls[rows])
-            alone = head.predict(one)
+            alone = head.predict(one(features, index))
             torch.testing.assert_close(together.boxes[index], alone.boxes[0], rtol=1e-4, atol=1e-2)
             torch.testing.assert_close(together.scores[index], alone.scores[0], rtol=1e-4, atol=1e-5)
 

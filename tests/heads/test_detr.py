@@ -12,38 +12,14 @@ from dinotune import config
 from dinotune.heads.detr import DetrHead
 from dinotune.heads.positions import sine_positions
 from dinotune.types import Features, Targets
+from tests.heads.small import QUERY_HEAD, WIDTH, make_features, make_targets, one
 
-WIDTH = 16
-NO_BOXES = (torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
-SMALL = {
-    "channels": 32,
-    "attention_heads": 4,
-    "feedforward": 48,
-    "encoder_layers": 2,
-    "decoder_layers": 3,
-    "queries": 7,
-}
+SMALL = QUERY_HEAD | {"encoder_layers": 2, "decoder_layers": 3}
 
 
 def make_head(**settings: object) -> DetrHead:
     torch.manual_seed(0)
     return DetrHead(config.Detr.model_validate(SMALL | settings), (WIDTH,), (16,), classes=3).eval()
-
-
-def make_features(batch: int, image_hw: tuple[int, int] = (96, 160)) -> Features:
-    torch.manual_seed(1)
-    feature_map = torch.randn(batch, WIDTH, image_hw[0] // 16, image_hw[1] // 16)
-    return Features((feature_map,), (16,), torch.randn(batch, WIDTH), (), image_hw)
-
-
-def one(features: Features, index: int) -> Features:
-    rows = slice(index, index + 1)
-    return replace(features, maps=tuple(m[rows] for m in features.maps), cls=features.cls[rows])
-
-
-def some_targets() -> Targets:
-    boxes = torch.tensor([[10.0, 20, 90, 90], [100, 30, 150, 80]])
-    return Targets((boxes, NO_BOXES[0]), (torch.tensor([0, 2]), NO_BOXES[1]))
 
 
 def put(ours: nn.Module, theirs: nn.Module, names: dict[str, str]) -> None:
@@ -165,10 +141,10 @@ def test_a_batch_loses_what_its_images_lose_alone() -> None:
 
 def test_every_decoder_layer_learns_from_its_own_answer() -> None:
     head = make_head().train()
-    terms = head.loss(make_features(2), some_targets()).terms
+    terms = head.loss(make_features(2), make_targets(2, 0)).terms
     assert set(terms) == {"loss_class", "loss_l1", "loss_giou", "loss_auxiliary"}
     without = make_head(auxiliary_losses=False)
-    assert set(without.loss(make_features(2), some_targets()).terms) == {"loss_class", "loss_l1", "loss_giou"}
+    assert set(without.loss(make_features(2), make_targets(2, 0)).terms) == {"loss_class", "loss_l1", "loss_giou"}
 
 
 @pytest.mark.parametrize("prior", [0.01, 0.05])
@@ -185,7 +161,7 @@ def test_costs_that_are_not_finite_give_a_loss_that_is_not() -> None:
     head, features = make_head(), make_features(2)
     with torch.no_grad():
         head.query_content[3] = torch.nan
-        assert torch.isnan(head.loss(features, some_targets()).total)
+        assert torch.isnan(head.loss(features, make_targets(2, 0)).total)
 
 
 def test_wrong_settings_say_what_would_work() -> None:

@@ -16,36 +16,21 @@ from dinotune.tasks.coco_metrics import measure
 from dinotune.tasks.detected_boxes import DetectedBoxes
 from dinotune.testing.batches import random_targets
 from dinotune.types import Features, Targets
-from tests.heads.test_detr import WIDTH, make_features, one, some_targets
+from tests.heads.small import IMAGE_HW, QUERY_HEAD, WIDTH, make_features, make_targets, one, shaken
 from tests.heads.test_set_criterion import perfect_outputs
 
-SMALL = {
-    "channels": 32,
-    "attention_heads": 4,
-    "feedforward": 48,
+SMALL = QUERY_HEAD | {
     "encoder_layers": 2,
     "decoder_layers": 3,
-    "queries": 7,
     "one_to_many_queries": 12,
     "one_to_many_repeats": 2,
     "bias_hidden": 16,
 }
-IMAGE_HW = (96, 160)
 
 
 def make_head(**settings: object) -> PlainDetrHead:
     torch.manual_seed(0)
     return PlainDetrHead(config.PlainDetr.model_validate(SMALL | settings), (WIDTH,), (16,), classes=3).eval()
-
-
-def shaken(head: PlainDetrHead) -> PlainDetrHead:
-    """Layers that begin at zero get random weights, so that all parts count."""
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for parameter in head.parameters():
-            if not parameter.any():
-                parameter.normal_(std=0.1)
-    return head
 
 
 def answers(head: PlainDetrHead, features: Features) -> QueryOutputs:
@@ -138,7 +123,7 @@ def test_boxes_begin_where_cells_propose_them() -> None:
 def test_losses_and_boxes_are_fp32_under_autocast() -> None:
     head, features = shaken(make_head()), make_features(2)
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
-        losses, found = head.loss(features, some_targets()), head.predict(features)
+        losses, found = head.loss(features, make_targets(2, 0)), head.predict(features)
     assert {value.dtype for value in losses.terms.values()} == {torch.float32}
     assert found.boxes.dtype == found.scores.dtype == torch.float32
 

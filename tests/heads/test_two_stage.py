@@ -16,7 +16,8 @@ from dinotune.heads.two_stage.branches import ONE_TO_ONE
 from dinotune.heads.two_stage.denoising import Denoising
 from dinotune.heads.two_stage.memory import grid_anchors
 from dinotune.types import Features, Targets
-from tests.heads.test_deformable_detr import IMAGE_HW, make_features, make_head, make_targets, shaken
+from tests.heads.small import IMAGE_HW, make_features, make_targets, shaken
+from tests.heads.test_deformable_detr import make_head
 
 BRANCHES = {"denoising_queries": 4, "one_to_many_queries": 9}
 

@@ -3,11 +3,18 @@
 import pytest
 
 from dinotune import config
-from dinotune.build import sketch_model
+from dinotune.build import build_model, sketch_model
 from dinotune.config.loading import load_experiment
+from dinotune.data.records import LabelSet
 from dinotune.training.parameters import learning_parameters
 
-SIZES = {"small": ("lightweight", 384), "base": ("lightweight_base", 768), "large": ("lightweight_large", 1024), "giant": ("lightweight_giant", 1536)}  # fmt: skip
+SIZES = {
+    "small": ("lightweight", 384),
+    "base": ("lightweight_base", 768),
+    "large": ("lightweight_large", 1024),
+    "giant": ("lightweight_giant", 1536),
+}
+"""Modifier and width of the backbone."""
 RECIPE = "dinov2_lora_deformable_detr"
 
 
@@ -34,9 +41,6 @@ def test_what_a_modifier_changed_is_compared_with_the_experiment_before() -> Non
 
 
 def test_a_sketch_counts_like_the_model_and_needs_a_known_shape() -> None:
-    from dinotune.build import build_model
-    from dinotune.data.records import LabelSet
-
     experiment = load_experiment("bccd_detr", (), ["adapter=daga"], {}).experiment
     model, _ = build_model(experiment, LabelSet(("a", "b", "c"), (1, 2, 3)))
     sketch = sketch_model(experiment, classes=3)

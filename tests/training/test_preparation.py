@@ -3,7 +3,8 @@
 import pytest
 
 from dinotune import config
-from dinotune.training.preparation import ignored_settings, prepare
+from dinotune.training.notices import ignored_settings
+from dinotune.training.preparation import prepare
 from tests.training.small_runs import changed
 
 

@@ -122,10 +122,10 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def stage_parameters(self) -> list[tuple[float | None, list[tuple[str, nn.Parameter]]]]:
-        """Named parameters that learn in any stage, grouped by the stage's learning rate, each once.
+        """Named parameters that learn in any stage, without the adapter's, grouped by the stage's learning rate.
 
-        Those of the adapter are not among them. (The first stage that names a parameter decides.) Parameters of later stages are in the
-        optimiser from the start and receive no gradient before their epoch.
+        Each is there once: the first stage that names it decides. Parameters of later stages are in the optimiser
+        from the start and receive no gradient before their epoch.
         """
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Features:

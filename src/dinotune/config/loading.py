@@ -32,7 +32,7 @@ class Loaded:
     experiment: Experiment
     notes: tuple[str, ...]
     unmodified: Experiment | None = None
-    """The same without modifiers, where there are any."""
+    """The same without modifiers, where there are any and it is an experiment without them too."""
 
 
 def load_experiment(
@@ -62,14 +62,15 @@ def load_experiment(
     environment, notes, unread = environment_layer(environ)
     commands, unreadable = command_layer(overrides)
     problems += unread + unreadable
-    loaded = None
+    last = [environment, replace(commands, is_modifier=fit)]
+    loaded = unmodified = None
     if experiment is not None:
         changed = [layer for layer in changes if layer is not None]
-        layers = [*experiment, *changed, environment, replace(commands, is_modifier=fit)]
-        loaded = _attempt(lambda: _checked(layers, notes), problems)
+        loaded = _attempt(lambda: _checked([*experiment, *changed, *last], notes), problems)
+        unmodified = _attempt(lambda: _checked([*experiment, *last], ()), []) if changes else None
     if loaded is None or problems:
         raise SettingsError("\n".join(problems))
-    return loaded
+    return replace(loaded, unmodified=unmodified.experiment if unmodified else None)
 
 
 def _first_layers(source: str | Path | Experiment | Mapping[str, Any]) -> list[Layer]:
@@ -90,21 +91,7 @@ def _checked(layers: Sequence[Layer], notes: Sequence[str]) -> Loaded:
         experiment = Experiment.model_validate(tree)
     except ValidationError as error:
         raise SettingsError("\n".join(explain(error, tree, _place_finder(layers)))) from error
-    return Loaded(experiment, (*notes, *plain.notes, *fitting.notes), _without_modifiers(layers))
-
-
-def _without_modifiers(layers: Sequence[Layer]) -> Experiment | None:
-    """None also where the experiment is none without them."""
-    kept = [layer for layer in layers if not layer.is_modifier]
-    if len(kept) == len(layers):
-        return None
-    merger, tree = Merger(), Tree()
-    for layer in kept:
-        tree = merger.merge(tree, layer.tree)
-    try:
-        return Experiment.model_validate(tree)
-    except ValidationError:
-        return None
+    return Loaded(experiment, (*notes, *plain.notes, *fitting.notes))
 
 
 def _place_finder(layers: Sequence[Layer]) -> Callable[[Sequence[str | int]], str]:

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 PROBABILITY = 0.8
@@ -15,6 +15,17 @@ RANGES = (0.5, 0.5, 0.5, 0.1)
 GREY = (0.299, 0.587, 0.114)
 RGB_TO_YIQ = (GREY, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 """ITU-R BT.601 luma and NTSC's two colour axes, in which a hue is an angle."""
+
+
+def float_images(
+    images: UInt8[Tensor, "batch 3 height width"], strength: float, seed: int
+) -> Float[Tensor, "batch 3 height width"]:
+    """Pictures in [0, 1] as a model takes them while it trains, with other colours where `strength` is not 0; in fp32."""
+    floats = images.float() / 255
+    if strength == 0:
+        return floats
+    with torch.autocast(images.device.type, enabled=False):
+        return photometric(floats, strength, torch.Generator(images.device).manual_seed(seed))
 
 
 def photometric(

@@ -1,5 +1,7 @@
 """Transformer layers of the DETR family (Carion et al. 2020, figure 10): normed after each part, positions added at every layer."""
 
+import itertools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -7,6 +9,13 @@ from torch import Tensor, nn
 from dinotune import config
 
 Tokens = Float[Tensor, "batch tokens channels"]
+
+
+def xavier(*modules: nn.Module) -> None:
+    """Draw all matrices of these modules anew from Xavier's uniform distribution, as the whole family begins."""
+    for parameter in itertools.chain.from_iterable(module.parameters() for module in modules):
+        if parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter)
 
 
 class Attention(nn.Module):

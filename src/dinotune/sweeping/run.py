@@ -129,12 +129,13 @@ def _command(sources: dict[str, Source], modifiers: Sequence[str], words: Words)
 
 def _check(combinations: Sequence[Combination]) -> list[str]:
     """Look for weights, read and check data: each of them once; a line per data set."""
-    lines, seen = [], set()
+    lines, weights, data = [], set(), set()
     for experiment in [combination.experiment for combination in combinations]:
-        find_weights(experiment)
-        key = experiment.data.model_dump_json() + experiment.evaluation.split
-        if key not in seen:
-            seen.add(key)
+        if (source := (experiment.backbone.id, experiment.training.initialize_from)) not in weights:
+            weights.add(source)
+            find_weights(experiment)
+        if (source := (experiment.data.model_dump_json(), experiment.evaluation.split)) not in data:
+            data.add(source)
             train = read_records(experiment.data, "train", seed=experiment.seed)
             split = experiment.evaluation.split
             measured = read_records(experiment.data, split, seed=experiment.seed, labels=train.labels)

@@ -14,11 +14,9 @@ from dinotune.adapters.base import Adapter
 from dinotune.backbones.base import Backbone
 from dinotune.backbones.load import build_backbone
 from dinotune.model import KEY_BIAS
-from dinotune.testing.models import SIZE_HW
+from dinotune.testing.models import TINY, size_for
 from dinotune.testing.tools import awake, by_name, named, require, run_all
 from dinotune.types import Features
-
-TINY = config.Backbone(id="tiny-dinov3", tiny=config.TinyShape(width=32, depth=2))
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,7 @@ class AdapterTrial:
 
     def images(self, backbone: Backbone) -> Tensor:
         """Two pictures of a size that the backbone takes."""
-        sides = (-(-side // backbone.size_multiple) * backbone.size_multiple for side in SIZE_HW)
-        return torch.rand(2, 3, *sides, generator=torch.Generator().manual_seed(0))
+        return torch.rand(2, 3, *size_for(backbone), generator=torch.Generator().manual_seed(0))
 
 
 def check_adapter(

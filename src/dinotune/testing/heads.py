@@ -3,12 +3,11 @@
 import copy
 from collections.abc import Callable
 
-from dinotune import config
 from dinotune.backbones.base import Backbone
 from dinotune.backbones.load import build_backbone
 from dinotune.heads.base import Head
 from dinotune.model import Model
-from dinotune.testing.models import HEAD_ONLY_CHECKS, MODEL_CHECKS, ModelTrial
+from dinotune.testing.models import HEAD_ONLY_CHECKS, MODEL_CHECKS, TINY, ModelTrial
 from dinotune.testing.tools import run_all
 
 MakeHead = Callable[[tuple[int, ...], tuple[int, ...], int], Head]
@@ -34,7 +33,7 @@ def check_head(make_head: MakeHead, *, backbone: Backbone | None = None, many: i
 
 def head_trial(make_head: MakeHead, *, backbone: Backbone | None = None, many: int = 150) -> ModelTrial:
     """What a single check takes, e.g. as parameter of a test."""
-    ground = backbone or build_backbone(config.Backbone(id="tiny-dinov3", tiny=config.TinyShape(width=32, depth=2)))[0]
+    ground = backbone or build_backbone(TINY)[0]
 
     def make(classes: int) -> Model:
         return Model(copy.deepcopy(ground), make_head(ground.channels, ground.strides, classes))

@@ -9,13 +9,24 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dinotune import config
+from dinotune.backbones.base import Backbone
 from dinotune.model import KEY_BIAS, Model
 from dinotune.testing.batches import random_batch
 from dinotune.testing.tools import awake, by_name, difference, named, require
 from dinotune.types import Detections, Targets
 
+TINY = config.Backbone(id="tiny-dinov3", tiny=config.TinyShape(width=32, depth=2))
+"""What heads and adapters are tried on, unless told otherwise."""
+
 SIZE_HW = (64, 96)
 """Sides of the pictures, at the least; not square, so that height and width cannot change places."""
+
+
+def size_for(model: Model | Backbone) -> tuple[int, int]:
+    """The smallest height and width from `SIZE_HW` on that the model takes."""
+    height, width = (-(-side // model.size_multiple) * model.size_multiple for side in SIZE_HW)
+    return height, width
 
 
 @dataclass(frozen=True)
@@ -38,8 +49,7 @@ class ModelTrial:
 
     def batch(self, *objects: int, model: Model) -> tuple[Tensor, Targets]:
         """Pictures with these numbers of objects, of a size that the model takes."""
-        height, width = (-(-side // model.size_multiple) * model.size_multiple for side in SIZE_HW)
-        return random_batch(objects, self.classes, (height, width))
+        return random_batch(objects, self.classes, size_for(model))
 
 
 def every_trainable_parameter_learns_and_no_other(trial: ModelTrial) -> None:

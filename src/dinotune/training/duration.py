@@ -14,7 +14,7 @@ import torch
 from dinotune import config
 from dinotune.data.batches import Batch
 from dinotune.data.loader import end_workers, evaluation_loader, training_loader
-from dinotune.data.photometric import photometric
+from dinotune.data.photometric import float_images
 from dinotune.data.problems import counted
 from dinotune.data.records import Records
 from dinotune.device import Precision, autocast, memory_explained
@@ -118,9 +118,8 @@ class Timing:
         if len(batch) == 0:
             return
         moved = batch.to(self.device)
-        images = moved.images.float() / 255
-        if strength := self.experiment.data.augmentation.photometric:
-            images = photometric(images, strength, torch.Generator(self.device).manual_seed(self.experiment.seed))
+        strength = self.experiment.data.augmentation.photometric
+        images = float_images(moved.images, strength, self.experiment.seed)
         with autocast(self.device, self.precision):
             loss = self.model.loss(images, moved.targets).total
         loss.backward()

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from dinotune import config
 from dinotune.checkpoints import AVERAGED_KEY, METADATA_KEY, Description, load_trained_state, trained_state
 from dinotune.data.batches import Batch
-from dinotune.data.photometric import photometric
+from dinotune.data.photometric import float_images
 from dinotune.data.sampler import TrainBatchSampler
 from dinotune.data.seeds import mix_seed
 from dinotune.model import KEY_BIAS, Model
@@ -134,7 +134,8 @@ class TrainingModule(pl.LightningModule):
             return None
         seed = mix_seed(self.experiment.seed, batch.epoch, batch.index)
         torch.manual_seed(seed)
-        losses = self.model.loss(self._augmented(batch, seed), batch.targets)
+        images = float_images(batch.images, self.experiment.data.augmentation.photometric, seed)
+        losses = self.model.loss(images, batch.targets)
         values = losses.values()
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
@@ -142,15 +143,6 @@ class TrainingModule(pl.LightningModule):
             return None
         self.losses = values | {"loss": math.fsum(values.values())}
         return losses.total
-
-    def _augmented(self, batch: Batch, seed: int) -> Tensor:
-        images = batch.images.float() / 255
-        strength = self.experiment.data.augmentation.photometric
-        if strength == 0:
-            return images
-        generator = torch.Generator(images.device).manual_seed(seed)
-        with torch.autocast(images.device.type, enabled=False):
-            return photometric(images, strength, generator)
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
         """Clip the norm of all gradients together; gradients that are not finite are dropped."""

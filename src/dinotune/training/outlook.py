@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dinotune.data.buckets import network_size
 from dinotune.data.sampler import TrainBatchSampler
-from dinotune.training.preparation import Preparation, ignored_settings
+from dinotune.training.notices import ignored_settings
+from dinotune.training.preparation import Preparation
 
 FLOAT_BYTES = 4
 LEARNING_COPIES = 4

@@ -1,9 +1,7 @@
 """All that a run needs before anything is written: device, data, model. What is wrong shows here."""
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from dinotune import config
@@ -17,7 +15,7 @@ from dinotune.training.batch_size import find_batch_size
 from dinotune.training.data_check import check_before_training
 from dinotune.training.duration import find_epochs
 from dinotune.training.initialization import initialize
-from dinotune.training.optimizer import warmup_steps
+from dinotune.training.notices import describe_crowding
 from dinotune.training.parameters import learning_parameters
 
 
@@ -65,7 +63,7 @@ def prepare(
         f"device: {device}, precision: {precision}",
         describe_records(train),
         describe_records(measured) if measured is not train else "measured on the training pictures",
-        *filter(None, [_describe_crowding(experiment.head, train)]),
+        *filter(None, [describe_crowding(experiment.head, train)]),
         *checked,
         report.describe(),
         _describe_parameters(model, experiment),
@@ -120,61 +118,3 @@ def _describe_change(model: Model, unmodified: config.Experiment | None, classes
         f"modifiers: {counts[0]:,} parameters learn instead of {counts[1]:,} "
         f"({abs(change):.0%} {'more' if change > 0 else 'fewer'})"
     )
-
-
-def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> list[str]:
-    """Settings that this run is too short for, or that others leave nothing to do; a sentence each."""
-    training, steps = experiment.training, experiment.training.epochs * steps_per_epoch
-    notices = []
-    if (warmup := warmup_steps(training, steps)) < training.warmup_steps:
-        notices.append(
-            f"training.warmup_steps: {training.warmup_steps} is too long for {counted(steps, 'step')}; {warmup} taken"
-        )
-    if isinstance(training.schedule, config.Steps):
-        late = [epoch for epoch in training.schedule.epochs if epoch >= training.epochs]
-        if late:
-            notices.append(f"training.schedule.epochs: {late} never come in {training.epochs} epochs")
-    late = [stage.from_epoch for stage in experiment.backbone.trainable if stage.from_epoch >= training.epochs]
-    if late:
-        notices.append(f"backbone.trainable: from_epoch {late} never comes in {training.epochs} epochs")
-    evaluations = math.ceil(training.epochs / training.validate_every)
-    if training.early_stopping is not None and training.early_stopping.patience >= evaluations:
-        patience = training.early_stopping.patience
-        notices.append(
-            f"training.early_stopping.patience: {patience} never runs out in {counted(evaluations, 'evaluation')}"
-        )
-    slots = 0 if isinstance(experiment.head, config.OwnHead) else experiment.head.slots
-    limit = experiment.evaluation.max_detections
-    if slots and limit > max(100, slots):
-        notices.append(f"evaluation.max_detections: {limit}, but head.slots gives {slots} per picture at the most")
-    return [*notices, *_idle_settings(experiment.head)]
-
-
-def _idle_settings(head: config.Head) -> list[str]:
-    """Settings that another one leaves nothing to do, where they are switched on or not at their default."""
-    if not isinstance(head, config.QueryHead):
-        return []
-    return [
-        f"head.{name}: does nothing while head.{other} is {str(value).lower()}"
-        for (other, value), names in head.idle.items()
-        if getattr(head, other) == value
-        for name in names
-        if getattr(head, name) is True or getattr(head, name) != type(head).model_fields[name].default
-    ]
-
-
-def _describe_crowding(head: config.Head, train: Records) -> str:
-    """How many pictures show more objects than the head can find; empty where none does."""
-    if isinstance(head, config.OwnHead):
-        return ""
-    limits = {"slots": head.slots}
-    if isinstance(head, config.QueryHead):
-        limits["queries"] = head.queries
-    name, limit = min(limits.items(), key=lambda item: item[1])
-    images = np.repeat(np.arange(len(train)), np.diff(train.offsets))[~train.crowd]
-    counts = np.bincount(images, minlength=1)
-    if counts.max() <= limit:
-        return ""
-    pictures = counted(int((counts > limit).sum()), "training picture")
-    found = counted(limit, "object")
-    return f"head.{name}: at most {found} in a picture can be found; more, up to {counts.max()}, are in {pictures}"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dinotune import config
 from dinotune.heads.deformable_attention import deformable_attention
-from dinotune.heads.transformer import Attention, FeedForward
+from dinotune.heads.transformer import Attention, EncoderLayer, FeedForward
 from dinotune.heads.two_stage.memory import Memory
 
 Tokens = Float[Tensor, "batch tokens channels"]
@@ -93,13 +93,11 @@ class StandardEncoderLayer(nn.Module):
 
     def __init__(self, settings: config.DeformableDetr) -> None:
         super().__init__()
-        self.attention = Attention(settings)
-        self.feedforward = FeedForward(settings)
+        self.layer = EncoderLayer(settings)
 
     def forward(self, memory: Memory) -> Tokens:
-        tokens, positions = memory.tokens, memory.positions
-        fed: Tensor = self.feedforward(self.attention(tokens, positions, tokens, positions))
-        return fed
+        answer: Tensor = self.layer(memory.tokens, memory.positions)
+        return answer
 
 
 class DeformableCrossAttention(nn.Module):

@@ -13,7 +13,7 @@ from dinotune.heads.positions import sine_positions
 from dinotune.heads.pyramid import SingleMap
 from dinotune.heads.queries import QueryOutputs
 from dinotune.heads.query_head import QueryHead
-from dinotune.heads.transformer import BoxLayers, DecoderLayer, EncoderLayer
+from dinotune.heads.transformer import BoxLayers, DecoderLayer, EncoderLayer, xavier
 from dinotune.types import Features
 
 
@@ -34,12 +34,7 @@ class DetrHead(QueryHead):
         self.decoder_norm = nn.LayerNorm(settings.channels)
         self.classify = nn.Linear(settings.channels, self.class_loss.outputs)
         self.locate = BoxLayers(settings.channels)
-        self._initialize()
-
-    def _initialize(self) -> None:
-        for parameter in (*self.encoder.parameters(), *self.decoder.parameters()):
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)
+        xavier(self.encoder, self.decoder)
         nn.init.constant_(self.classify.bias, self.class_loss.starting_bias)
 
     def forward(self, features: Features) -> QueryOutputs:

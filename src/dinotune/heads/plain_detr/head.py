@@ -14,7 +14,7 @@ from dinotune.heads.box_codes import RelativeBoxes
 from dinotune.heads.plain_detr.relative_bias import BoxToCellBias
 from dinotune.heads.positions import sine_positions
 from dinotune.heads.pyramid import SingleMap
-from dinotune.heads.transformer import Attention, EncoderLayer
+from dinotune.heads.transformer import Attention, EncoderLayer, xavier
 from dinotune.heads.two_stage import Memory, TwoStageHead, grid_anchors
 from dinotune.types import Features
 
@@ -40,9 +40,7 @@ class PlainDetrHead(TwoStageHead):
             nn.Conv2d(single_map.channels, settings.channels, 1), LayerNorm2d(settings.channels)
         )
         self.encoder = nn.ModuleList(EncoderLayer(settings) for _ in range(settings.encoder_layers))
-        for parameter in self.encoder.parameters():
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)
+        xavier(self.encoder)
 
     def memory(self, features: Features) -> Memory:
         """The cells of the map after the encoder."""
@@ -62,9 +60,7 @@ class BiasedAttention(nn.Module):
     def __init__(self, settings: config.PlainDetr, stride: int) -> None:
         super().__init__()
         self.attention = Attention(settings)
-        for parameter in self.attention.parameters():
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)
+        xavier(self.attention)
         self.bias = BoxToCellBias(settings.attention_heads, settings.bias_hidden, stride)
 
     def forward(

@@ -11,7 +11,7 @@ from dinotune.heads.box_codes import BoxCode
 from dinotune.heads.class_losses import ClassLoss, class_layer
 from dinotune.heads.positions import box_positions
 from dinotune.heads.queries import QueryOutputs
-from dinotune.heads.transformer import Attention, BoxLayers, FeedForward
+from dinotune.heads.transformer import Attention, BoxLayers, FeedForward, xavier
 from dinotune.heads.two_stage.memory import Memory
 
 Tokens = Float[Tensor, "batch queries channels"]
@@ -31,9 +31,7 @@ class BoxDecoderLayer(nn.Module):
         self.self_attention = Attention(settings)
         self.cross_attention = cross_attention
         self.feedforward = FeedForward(settings)
-        for parameter in (*self.self_attention.parameters(), *self.feedforward.parameters()):
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)
+        xavier(self.self_attention, self.feedforward)
 
     def forward(self, queries: Tokens, positions: Tokens, boxes: Boxes, memory: Memory, mask: Mask | None) -> Tokens:
         queries = self.self_attention(queries, positions, queries, positions, mask)
