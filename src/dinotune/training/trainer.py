@@ -24,8 +24,8 @@ from dinotune.training.interrupts import StopRequest
 from dinotune.training.keeper import RunKeeper
 from dinotune.training.metrics_log import MetricsLog
 from dinotune.training.module import TrainingModule
-from dinotune.training.parameters import learning_parameters
 from dinotune.training.notices import ignored_settings
+from dinotune.training.parameters import learning_parameters
 from dinotune.training.preparation import Preparation
 from dinotune.training.progress import Progress
 from dinotune.training.run_folder import write_environment
