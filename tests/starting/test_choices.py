@@ -10,12 +10,15 @@ import pytest
 
 from dinotune.config.experiment import Experiment
 from dinotune.config.heads.faster_rcnn import FasterRcnn
+from dinotune.config.heads.own import OwnHead
 from dinotune.config.loading import load_experiment
 from dinotune.errors import SettingsError
 from dinotune.starting.choices import Wishes, choose
 from dinotune.starting.folder import Found
 from dinotune.starting.page import page, tree
 from dinotune.starting.survey import Count, Survey
+
+HEADS = ["faster_rcnn", "detr", "deformable_detr", "plain_detr"]
 
 
 def counted(
@@ -96,13 +99,14 @@ def test_epochs_and_batch(pictures: int, gpu: bool, head: str, epochs: int, batc
 
 
 @pytest.mark.parametrize(("most", "slots"), [(1, 100), (100, 100), (101, 150), (151, 200), (2000, 2500)])
-@pytest.mark.parametrize("head", ["faster_rcnn", "detr"])
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("gpu", [True, False])
 def test_the_fullest_picture_fits(most: int, slots: int, head: str, gpu: bool) -> None:
     experiment = loaded(counted(most=most), head=head, gpu=gpu)
+    assert not isinstance(experiment.head, OwnHead)
     assert experiment.head.slots == slots
     assert experiment.evaluation.max_detections == slots
-    if experiment.head.kind == "faster_rcnn":
+    if isinstance(experiment.head, FasterRcnn):
         assert experiment.head.rpn_proposals_predict >= most
         assert experiment.head.rpn_candidates_predict >= most
     else:
@@ -178,7 +182,7 @@ def test_unknown_head() -> None:
 
 
 @pytest.mark.parametrize("gpu", [True, False])
-@pytest.mark.parametrize("head", ["faster_rcnn", "detr"])
+@pytest.mark.parametrize("head", HEADS)
 def test_page_loads_back_and_fits_one_screen(head: str, gpu: bool, tmp_path: Path) -> None:
     survey = replace(counted((9, 50), most=150), found=Found(Path('odd "name" # \n none'), "voc"), held_out=True)
     choices = choose(survey, Wishes("tiny-dinov3", head, gpu))

@@ -34,6 +34,7 @@ def test_real_data_sets(shared_data: Path, name: str) -> None:
     assert counted.picture_hw == picture_hw
     experiment = suggestion.experiment
     assert experiment.data.size <= min(picture_hw)
+    assert isinstance(experiment.head, config.FasterRcnn | config.Detr)
     assert experiment.head.slots >= most
     assert experiment.evaluation.max_detections >= most
     batch_size = experiment.training.batch_size

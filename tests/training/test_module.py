@@ -100,7 +100,7 @@ def test_two_half_batches_are_one_batch(
     """With a loss that is a plain mean over pictures; torchvision's samples anchors and divides by their number."""
 
     def mean_over_pictures(self: FasterRcnnHead, features: Features, targets: Targets) -> Losses:
-        level = self.pyramid(self.single_map(features))[0]
+        level = self.pyramid(features)[0]
         sizes = torch.stack([boxes.sum() / 100 for boxes in targets.boxes])
         return Losses({"loss_mean": ((level.mean(dim=(1, 2, 3)) - sizes) ** 2).mean()})
 

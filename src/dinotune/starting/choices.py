@@ -164,7 +164,7 @@ def _head(survey: Survey, wishes: Wishes, patch: int, size: int) -> Iterator[Cho
     if wishes.head == "faster_rcnn":
         yield from _levels(survey, wishes, patch, size)
     for key, value in _smaller_head(wishes).items():
-        if key in section.model_fields:
+        if key in section.model_fields and key != "queries":
             enough = max(value, count) if key.endswith("_predict") else value
             yield Choice(f"head.{key}", enough, f"no GPU here; else {section.model_fields[key].get_default()}")
     if wishes.gpu:

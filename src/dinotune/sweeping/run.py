@@ -129,15 +129,13 @@ def _command(sources: dict[str, Source], modifiers: Sequence[str], words: Words)
 
 def _check(combinations: Sequence[Combination]) -> list[str]:
     """Look for weights, read and check data: each of them once; a line per data set."""
-    lines, weights, data = [], set(), set()
-    for experiment in [combination.experiment for combination in combinations]:
-        if (source := (experiment.backbone.id, experiment.training.initialize_from)) not in weights:
-            weights.add(source)
-            find_weights(experiment)
-        if (source := (experiment.data.model_dump_json(), experiment.evaluation.split)) not in data:
-            data.add(source)
-            train = read_records(experiment.data, "train", seed=experiment.seed)
-            split = experiment.evaluation.split
-            measured = read_records(experiment.data, split, seed=experiment.seed, labels=train.labels)
-            lines.append(check_before_training(experiment, {"train": train, split: measured}))
+    experiments = [combination.experiment for combination in combinations]
+    for experiment in {(each.backbone.id, each.training.initialize_from): each for each in experiments}.values():
+        find_weights(experiment)
+    lines = []
+    for experiment in {(each.data.model_dump_json(), each.evaluation.split): each for each in experiments}.values():
+        train = read_records(experiment.data, "train", seed=experiment.seed)
+        split = experiment.evaluation.split
+        measured = read_records(experiment.data, split, seed=experiment.seed, labels=train.labels)
+        lines.append(check_before_training(experiment, {"train": train, split: measured}))
     return lines
