@@ -50,8 +50,8 @@ def two_passes(adapted: Backbone, only_guidance: Backbone) -> Pass:
 
 def without_guidance(backbone: Backbone) -> Backbone:
     """Let a backbone with DAGA wait for guidance from elsewhere."""
-    assert backbone.adapter is not None
-    backbone.adapter.needs_guidance = False
+    assert backbone.after_blocks is not None
+    backbone.after_blocks.needs_guidance = False
     return backbone
 
 

@@ -161,7 +161,7 @@ def test_a_file_holds_what_learns_alone_and_predicts_the_same(combination: Combi
     file = tmp_path / "model.safetensors"
     write_checkpoint(file, model, Description(experiment, LABELS, report.sha256, {}, 0, {}))
     learning = [p for p in model.parameters() if p.requires_grad]
-    buffers = [*model.head.buffers(), *(model.backbone.adapter.buffers() if model.backbone.adapter else ())]
+    buffers = [*model.head.buffers(), *(model.backbone.after_blocks.buffers() if model.backbone.after_blocks else ())]
     needed = sum(tensor.nbytes for tensor in [*learning, *buffers])
     assert needed * 0.99 < file.stat().st_size < needed + 30_000
     loaded, _ = load_model(file)

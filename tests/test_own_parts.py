@@ -109,7 +109,10 @@ def test_the_class_gets_options_channels_strides_and_classes() -> None:
 def test_own_adapters_fill_the_places_of_the_backbone(small_experiment: config.Experiment) -> None:
     words = ["backbone.trainable=none", "adapter=my_lab.adapters:ScaleAdapter", "adapter.options.block=1"]
     model, _ = build_model(changed(small_experiment, *words), LabelSet(("a",), (1,)))
-    assert [name for name, _ in model.backbone.adapter_parameters()] == ["adapter.scale.weight", "adapter.scale.bias"]
+    assert [name for name, _ in model.backbone.adapter_parameters()] == [
+        "after_blocks.scale.weight",
+        "after_blocks.scale.bias",
+    ]
     with pytest.raises(
         SettingsError, match=r"adapter.options: .*ScaleAdapter cannot be built with {}: KeyError: 'block'"
     ):
@@ -122,8 +125,8 @@ def test_an_adapter_that_is_a_module_itself_is_saved_once(small_experiment: conf
     run = api.train(changed(small_experiment, *words, "training.epochs=1"), out=tmp_path / "run").folder
     model, _ = load_model(run / "checkpoints" / "best_loss.safetensors")
     assert [name for name in model.state_dict() if "scale" in name] == [
-        "backbone.adapter.scale.weight",
-        "backbone.adapter.scale.bias",
+        "backbone.after_blocks.scale.weight",
+        "backbone.after_blocks.scale.bias",
     ]
 
 

@@ -75,7 +75,7 @@ def trained_state(model: Model) -> dict[str, Tensor]:
     if model.backbone.identity.sha256 is None:
         return state
     kept = _learning_names(model.backbone)
-    whole = ("head.", "backbone.adapter.")
+    whole = ("head.", "backbone.after_blocks.")
     return {name: tensor for name, tensor in state.items() if name.startswith(whole) or name in kept}
 
 

@@ -53,8 +53,8 @@ def test_documented_ratios_give_the_size_of_daga(width: int, ratio: float) -> No
 def test_width_wins_over_ratio() -> None:
     backbone = tiny("tiny-dinov2")
     BottleneckAdapter(config.Bottleneck(width=5, ratio=0.5, blocks="last")).attach(backbone)
-    assert backbone.adapter is not None
-    assert size(backbone.adapter) == 32 * 5 + 5 + 5 * 32 + 32
+    assert backbone.after_blocks is not None
+    assert size(backbone.after_blocks) == 32 * 5 + 5 + 5 * 32 + 32
 
 
 @pytest.mark.parametrize("blocks", ["last", (0, 2), "all"])
@@ -64,15 +64,15 @@ def test_acts_on_every_backbone_and_learns_everywhere(id_: str, blocks: str | tu
     backbone = tiny(id_).train()
     before = backbone(images).maps[0]
     BottleneckAdapter(config.Bottleneck.model_validate({"blocks": blocks, "dropout": 0})).attach(backbone)
-    assert backbone.adapter is not None
+    assert backbone.after_blocks is not None
     assert torch.equal(backbone(images).maps[0], before)
     with torch.no_grad():
-        for parameter in backbone.adapter.parameters():
+        for parameter in backbone.after_blocks.parameters():
             parameter.add_(torch.randn(parameter.shape) * 0.1)
     after: Tensor = backbone(images).maps[0]
     assert not torch.allclose(after, before, atol=1e-3)
     (after * torch.randn_like(after)).sum().backward()
-    assert all(p.grad is not None and p.grad.norm() > 0 for p in backbone.adapter.parameters())
+    assert all(p.grad is not None and p.grad.norm() > 0 for p in backbone.after_blocks.parameters())
     assert not any(p.requires_grad for p in backbone.get_submodule("encoder").parameters())
 
 

@@ -35,12 +35,12 @@ def tiny(id_: str, **settings: Any) -> Backbone:
 def with_daga(backbone: Backbone, *, randomised: bool = True, **settings: Any) -> AfterBlocks:
     """Attach DAGA; its parameters are moved so that zeros at the beginning hide nothing."""
     DagaAdapter(config.Daga(**settings)).attach(backbone)
-    assert backbone.adapter is not None
+    assert backbone.after_blocks is not None
     if randomised:
         with torch.no_grad():
-            for parameter in backbone.adapter.parameters():
+            for parameter in backbone.after_blocks.parameters():
                 parameter.add_(torch.randn(parameter.shape) * 0.1)
-    return backbone.adapter
+    return backbone.after_blocks
 
 
 def tensors(features: Features) -> list[Tensor]:
@@ -53,7 +53,7 @@ def pictures(batch: int = 2) -> Tensor:
 
 def in_two_passes(backbone: Backbone, images: Tensor) -> dict[int, Tensor]:
     """Output of every block after its adapter; the guidance from a whole pass of its own."""
-    adapter = backbone.adapter
+    adapter = backbone.after_blocks
     assert adapter is not None
     assert isinstance(backbone, VitBackbone)
     rotation = rope(GRID, WIDTH // backbone.shape.heads, 100.0, images.device)

@@ -144,7 +144,7 @@ def test_statistics_of_daga_are_in_the_files_and_resumed(on: On, tmp_path: Path)
         state, _ = read_checkpoint(file)
         loaded = load_model(file)[0].state_dict()
         for norm in ("1", "4"):
-            mean, spread = (f"backbone.adapter.encoder.{norm}.running_{name}" for name in ("mean", "var"))
+            mean, spread = (f"backbone.after_blocks.encoder.{norm}.running_{name}" for name in ("mean", "var"))
             assert state[mean].any(), "begins as zeros"
             assert not torch.equal(state[spread], torch.ones_like(state[spread]))
             assert_same_tensors({name: state[name] for name in (mean, spread)}, {n: loaded[n] for n in (mean, spread)})

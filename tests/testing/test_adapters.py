@@ -71,8 +71,8 @@ class Mute(Attaching):
 
     def attach(self, backbone: Backbone) -> None:
         super().attach(backbone)
-        assert backbone.adapter is not None
-        backbone.adapter.blocks = ()
+        assert backbone.after_blocks is not None
+        backbone.after_blocks.blocks = ()
 
 
 class Greedy(Attaching):

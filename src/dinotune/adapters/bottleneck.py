@@ -29,8 +29,8 @@ class BottleneckAdapter(Adapter):
 
     def describe(self, backbone: Backbone) -> str:
         """Which blocks."""
-        assert backbone.adapter is not None, "describes what was attached"
-        return f"bottleneck: after {named(backbone.adapter.blocks)} of {backbone.depth}"
+        assert backbone.after_blocks is not None, "describes what was attached"
+        return f"bottleneck: after {named(backbone.after_blocks.blocks)} of {backbone.depth}"
 
 
 @final

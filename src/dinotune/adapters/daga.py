@@ -34,8 +34,8 @@ class DagaAdapter(Adapter):
 
     def describe(self, backbone: Backbone) -> str:
         """Which blocks, and how much of the backbone runs twice: once for the guidance, once adapted."""
-        assert backbone.adapter is not None, "describes what was attached"
-        blocks, deepest, last = backbone.adapter.blocks, backbone.blocks[-1], backbone.depth - 1
+        assert backbone.after_blocks is not None, "describes what was attached"
+        blocks, deepest, last = backbone.after_blocks.blocks, backbone.blocks[-1], backbone.depth - 1
         # Of the last block the guidance needs the attention of CLS alone.
         twice, alone = range(blocks[0] + 1, min(deepest + 1, last)), range(deepest + 1, last)
         parts = [

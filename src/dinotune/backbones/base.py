@@ -65,7 +65,7 @@ class Backbone(nn.Module, ABC):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     identity: WeightsIdentity
-    adapter: AfterBlocks | None
+    after_blocks: AfterBlocks | None
     """The adapter after blocks, if there is one."""
 
     @abstractmethod

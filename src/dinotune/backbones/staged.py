@@ -47,7 +47,7 @@ class StagedBackbone(Backbone):
         early = [(b, c) for b, c in zip(self.blocks, self.channels, strict=True) if b != self.depth - 1]
         learned = early if self.tap_norm == "batch_norm" else []
         self.tap_norms = nn.ModuleDict({str(block): nn.BatchNorm2d(channels) for block, channels in learned})
-        self.adapter = None
+        self.after_blocks = None
         self._inside = Inside()
         self._stages = resolve_stages(settings.trainable, self.depth, self.blocks[-1])
         self._stage = stage_at(self._stages, 0)
@@ -95,7 +95,7 @@ class StagedBackbone(Backbone):
     def put_after(self, adapter: AfterBlocks) -> None:
         """Let an adapter act after its blocks. SettingsError where one lies above the deepest tap."""
         refuse_above(adapter.blocks, self.blocks[-1], "adapter.blocks")
-        self.adapter = adapter.train(self.training)
+        self.after_blocks = adapter.train(self.training)
 
     def put_inside(self, parameters: Mapping[int, Sequence[nn.Parameter]], modules: Iterable[nn.Module] = ()) -> None:
         """Let parameters inside blocks learn in every epoch. SettingsError where one lies above the deepest tap."""
@@ -138,11 +138,11 @@ class StagedBackbone(Backbone):
                 before = x
                 if block >= self._frozen_end():
                     x = self._run_block(block, x, options)
-                if self.adapter is not None and block == min(self.adapter.blocks):
+                if self.after_blocks is not None and block == min(self.after_blocks.blocks):
                     guidance = cut.guidance
                     if self._needs_guidance() and guidance is None:
                         guidance = self._guidance_from(block, before, x, image_hw, options)
-                    context = self.adapter.prepare(guidance, self._grid_after(block, image_hw))
+                    context = self.after_blocks.prepare(guidance, self._grid_after(block, image_hw))
                 x = self._adapted(block, x, image_hw, context)
                 if block in self.blocks:
                     taps[block] = x
@@ -165,7 +165,7 @@ class StagedBackbone(Backbone):
             return self._guidance(x, image_hw, options)
 
     def _adapted(self, block: int, x: Tensor, image_hw: tuple[int, int], context: Any) -> Tensor:
-        adapter = self.adapter
+        adapter = self.after_blocks
         if adapter is None or block not in adapter.blocks:
             return x
         grid_hw = self._grid_after(block, image_hw)
@@ -197,7 +197,7 @@ class StagedBackbone(Backbone):
 
     def adapter_parameters(self) -> list[tuple[str, nn.Parameter]]:
         """Named parameters of the adapter, after blocks and inside them, each once."""
-        after = [] if self.adapter is None else list(self.adapter.parameters())
+        after = [] if self.after_blocks is None else list(self.after_blocks.parameters())
         wanted = {id(parameter) for parameter in [*after, *self._inside.parameters]}
         return [(name, parameter) for name, parameter in self.named_parameters() if id(parameter) in wanted]
 
@@ -231,7 +231,7 @@ class StagedBackbone(Backbone):
 
     def _cut(self) -> int:
         """First block that learns or that an adapter follows, or the one after the deepest tap."""
-        after = () if self.adapter is None else self.adapter.blocks
+        after = () if self.after_blocks is None else self.after_blocks.blocks
         return min((*self._learning_blocks(), *after), default=self.blocks[-1] + 1)
 
     def _frozen_end(self) -> int:
@@ -240,7 +240,7 @@ class StagedBackbone(Backbone):
         return cut if cut in self._learning_blocks() or cut > self.blocks[-1] else cut + 1
 
     def _needs_guidance(self) -> bool:
-        return self.adapter is not None and self.adapter.needs_guidance
+        return self.after_blocks is not None and self.after_blocks.needs_guidance
 
     def _grid_after(self, block: int, image_hw: tuple[int, int]) -> tuple[int, int]:
         stride = self._block_stride(block)
