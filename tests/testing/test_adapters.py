@@ -107,7 +107,7 @@ class Early(Attaching):
 
 MISTAKES: dict[str, tuple[Callable[[], Adapter], str]] = {
     "it_begins_as_declared": (partial(Attaching, Loud), "begin as the identity, or say identity=False"),
-    "every_adapter_parameter_learns_and_no_other": (partial(Attaching, Idle), "no gradient reaches adapter.idle"),
+    "every_adapter_parameter_learns_and_no_other": (partial(Attaching, Idle), "no gradient reaches after_blocks.idle"),
     "forward_is_the_trained_part_of_the_frozen_part": (partial(Early, Good), "the frozen part depends on the adapter"),
     "frozen_features_are_stable": (partial(Restless, Good), "frozen features change in training mode"),
     "a_saved_adapter_gives_the_same_features": (partial(Attaching, Forgetful), "register parameters and buffers"),
