@@ -53,7 +53,7 @@ def test_own_head_trains_and_its_run_predicts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     draw_shapes(tmp_path / "shapes", train=8, val=2, test=1)
-    monkeypatch.setattr("dinotune.data.shapes.draw_shapes", lambda folder: folder)
+    monkeypatch.setattr("dinotune.data.shapes.draw_shapes", lambda folder, **_: folder)
     run(monkeypatch, "train_own_head", tmp_path, "1")
     assert "AP50 0." in capsys.readouterr().out
     picture = next((tmp_path / "shapes/images/test").iterdir())
