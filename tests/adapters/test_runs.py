@@ -207,7 +207,9 @@ def test_an_adapter_never_takes_the_layers_of_another_that_have_its_shapes(on: O
     write_checkpoint(tmp_path / "source.safetensors", source, description_of(experiment, report.sha256))
     for ours in {"daga, variant: v1, hidden: 16", "daga", "bottleneck"} - {theirs}:
         model, _ = build_model(on(f"adapter={{kind: {ours}}}"), LABELS)
-        before = {n: p.clone() for n, p in model.backbone.adapter_parameters() if not n.startswith("after_blocks.encoder")}
+        before = {
+            n: p.clone() for n, p in model.backbone.adapter_parameters() if not n.startswith("after_blocks.encoder")
+        }
         initialize(model, LABELS, tmp_path / "source.safetensors")
         assert_same_tensors({n: p for n, p in model.backbone.adapter_parameters() if n in before}, before)
 
