@@ -14,7 +14,7 @@ CHECKED = [
     "dinotune.data.transforms",
     "dinotune.data.photometric",
     "dinotune.data.batches",
-    "dinotune.tasks.detection",
+    "dinotune.tasks.detection.edges",
 ]
 
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))

@@ -16,7 +16,9 @@ HEADS: dict[str, dict[str, Any]] = {
     "detr": QUERIES,
     "deformable_detr": {**QUERIES, "stride_factors": [0.5, 1], "denoising_queries": 5, "one_to_many_queries": 6},
     "plain_detr": {**QUERIES, "bias_hidden": 16, "one_to_many_queries": 6},
+    "linear_classifier": {"dropout": 0.1, "label_smoothing": 0.1},
 }
+DETECTORS = [kind for kind in HEADS if kind != "linear_classifier"]
 ADAPTERS: dict[str, dict[str, Any]] = {
     "frozen": {},
     "lora": {"rank": 2, "dropout": 0.1},

@@ -7,7 +7,7 @@ from dinotune import config
 from dinotune.build import build_model
 from dinotune.data.records import LabelSet
 from dinotune.heads.faster_rcnn import FasterRcnnHead
-from dinotune.types import Targets
+from dinotune.types import Detections, Targets
 from tests.training.small_runs import changed
 
 LABELS = LabelSet(("a", "b", "c"), (3, 5, 9))
@@ -45,6 +45,7 @@ def test_the_head_fits_backbone_and_classes(small_experiment: config.Experiment,
     losses.total.backward()
     assert losses.total == sum(losses.terms.values())
     found = model.eval().predict(images)
+    assert isinstance(found, Detections)
     assert found.boxes.shape == (2, 20, 4)
     assert set(found.labels.unique().tolist()) <= {-1, *range(classes)}
 

@@ -16,6 +16,7 @@ from dinotune.checkpoints import Description, load_model, read_checkpoint, write
 from dinotune.data.records import LabelSet
 from dinotune.errors import DinotuneError, WeightsError
 from dinotune.files import find_checkpoint
+from dinotune.types import Detections
 from tests.training.small_runs import changed, last_state
 
 SHORT = ("data.train.limit=4", "training.epochs=1", "training.checkpoint_every_steps=none")
@@ -116,6 +117,8 @@ def test_a_saved_model_predicts_the_same(
     images = torch.rand(2, 3, 64, 96, generator=generator)
     with torch.no_grad():
         ours, theirs = model.eval().predict(images), loaded.predict(images)
+    assert isinstance(ours, Detections)
+    assert isinstance(theirs, Detections)
     assert (ours.labels >= 0).any()
     for first, second in zip(
         (ours.boxes, ours.scores, ours.labels), (theirs.boxes, theirs.scores, theirs.labels), strict=True

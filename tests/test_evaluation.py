@@ -1,6 +1,5 @@
 """The truth through the head's last step scores 1, on exactly the pictures run, and files agree with pycocotools."""
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -22,9 +21,10 @@ from dinotune.data.splits import read_records
 from dinotune.errors import SettingsError
 from dinotune.evaluation import Evaluation, evaluate_model
 from dinotune.heads.faster_rcnn import FasterRcnnHead
-from dinotune.tasks.coco_metrics import measure
-from dinotune.tasks.detected_boxes import DetectedBoxes
-from dinotune.tasks.detection import in_picture_pixels
+from dinotune.tasks.detection.answers import DetectionAnswers
+from dinotune.tasks.detection.coco_metrics import measure
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes
+from dinotune.tasks.detection.edges import in_picture_pixels
 from dinotune.types import Targets
 from tests.training.small_runs import changed
 
@@ -107,7 +107,9 @@ def test_written_files_score_the_same_elsewhere(shared_data: Path, tmp_path: Pat
         return moved, logits * 0.2 + torch.randn(logits.shape, generator=generator) * 2
 
     found = through_the_head(records, data, 100, noise)
-    evaluation = Evaluation(measure(records, found), found, records, {"loss": float("nan")}, ())
+    answers = DetectionAnswers(records.labels, 100)
+    answers.add_rows(found)
+    evaluation = Evaluation(answers.measure(records), answers, records, {"loss": float("nan")}, ())
     evaluation.write(tmp_path / "evaluation")
     ap = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["AP"]
     assert 0.05 < ap < 0.7
@@ -212,7 +214,7 @@ def test_unreadable_pictures_are_left_out_of_the_truth(
 
     def run(part: Records) -> Evaluation:
         loader = evaluation_loader(part, data, batch_size=4, multiple=model.size_multiple)
-        return evaluate_model(model, part, loader, precision="fp32")
+        return evaluate_model(model, part, loader, DetectionAnswers(part.labels, 100), precision="fp32")
 
     found = run(records)
     left = records.select(np.array([i for i in range(len(records)) if i not in broken]))
@@ -221,7 +223,7 @@ def test_unreadable_pictures_are_left_out_of_the_truth(
     assert all(str(records.paths[index]) in " ".join(found.unreadable) for index in broken)
     expected = run(left)
     assert found.metrics.numbers == pytest.approx(expected.metrics.numbers, abs=1e-9, nan_ok=True)
-    assert found.metrics.objects == expected.metrics.objects
+    assert found.metrics.to_json()["objects"] == expected.metrics.to_json()["objects"]
 
 
 def test_no_readable_picture_at_all(
@@ -243,9 +245,10 @@ def test_evaluation_changes_neither_mode_nor_draws(finished_run: Path, small_exp
         model.train()
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        results.append(evaluate_model(model, records, loader, precision="fp32"))
+        answers = DetectionAnswers(records.labels, 100)
+        results.append(evaluate_model(model, records, loader, answers, precision="fp32"))
         assert torch.equal(torch.get_rng_state(), before)
         assert model.training
         assert model.head.training
     assert results[0].losses == results[1].losses
-    assert dataclasses.asdict(results[0].metrics) == dataclasses.asdict(results[1].metrics)
+    assert results[0].metrics.to_json() == results[1].metrics.to_json()

@@ -16,14 +16,16 @@ from dinotune import api
 from dinotune.checkpoints import load_model
 from dinotune.data.any_picture import to_pil
 from dinotune.errors import DataError, DinotuneError, SettingsError
-from dinotune.predictor import Predictor
+from dinotune.predictors.detection import DetectionPredictor
 from dinotune.types import Detections
 from tests.training.small_runs import changed
 
 
 @pytest.fixture(scope="module")
-def predictor(finished_run: Path) -> Predictor:
-    return api.load(finished_run, device="cpu")
+def predictor(finished_run: Path) -> DetectionPredictor:
+    loaded = api.load(finished_run, device="cpu")
+    assert isinstance(loaded, DetectionPredictor)
+    return loaded
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +72,16 @@ FORMS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_every_form_of_a_picture_is_the_same_picture(
-    predictor: Predictor, picture: Path, form: Callable[[Path], Any]
+    predictor: DetectionPredictor, picture: Path, form: Callable[[Path], Any]
 ) -> None:
     assert same(predictor.predict(form(picture), threshold=0), predictor.predict(picture, threshold=0))
 
 
-def test_a_predictor_says_what_it_is(predictor: Predictor) -> None:
+def test_a_predictor_says_what_it_is(predictor: DetectionPredictor) -> None:
     assert repr(predictor) == f"Predictor(faster_rcnn on tiny-dinov3, {len(predictor.labels)} classes, cpu)"
 
 
-def test_lists_give_lists(predictor: Predictor, picture: Path, shapes: Path) -> None:
+def test_lists_give_lists(predictor: DetectionPredictor, picture: Path, shapes: Path) -> None:
     other = min((shapes / "images" / "test").iterdir())
     one, two = predictor.predict(picture, 0), predictor.predict(other, 0)
     assert not same(one, two)
@@ -132,14 +134,14 @@ def test_pil_pictures_are_read_like_their_files(tmp_path: Path, mode: str) -> No
         (b"\x89PNG", "bytes is no picture"),
     ],
 )
-def test_what_is_no_picture(predictor: Predictor, wrong: Any, message: str) -> None:
+def test_what_is_no_picture(predictor: DetectionPredictor, wrong: Any, message: str) -> None:
     with pytest.raises(DinotuneError, match=message):
         predictor.predict(wrong)
     with pytest.raises(DinotuneError, match=message):
         predictor.predict([wrong])
 
 
-def test_unreadable_files(predictor: Predictor, tmp_path: Path) -> None:
+def test_unreadable_files(predictor: DetectionPredictor, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     for path in (tmp_path / "text.jpg", tmp_path / "missing.jpg", tmp_path):
         with pytest.raises(DataError, match=str(path)):
@@ -148,7 +150,7 @@ def test_unreadable_files(predictor: Predictor, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hw", [(64, 64), (30, 47), (250, 131), (1, 1)])
 def test_boxes_come_in_the_picture_s_own_pixels(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, hw: tuple[int, int]
+    predictor: DetectionPredictor, monkeypatch: pytest.MonkeyPatch, hw: tuple[int, int]
 ) -> None:
     """Fixed boxes of the network: its upper left quarter, and one that reaches beyond all edges."""
     seen = []
@@ -171,7 +173,7 @@ def test_boxes_come_in_the_picture_s_own_pixels(
     assert (labels, classes) == ((2, 0), (names[2], names[0]))
 
 
-def test_boxes_of_a_trained_model_lie_inside(predictor: Predictor, picture: Path) -> None:
+def test_boxes_of_a_trained_model_lie_inside(predictor: DetectionPredictor, picture: Path) -> None:
     image = Image.open(picture).convert("RGB").resize((201, 97))
     found = predictor.predict(image, threshold=0)
     boxes, scores, *_ = zip(*rows(found), strict=True)
@@ -192,7 +194,7 @@ def test_thresholds(finished_run: Path, picture: Path) -> None:
         return Detections(torch.tensor([[[1.0, 1, 20, 20]] * 6]), scores, labels)
 
     stored = {names[0]: 0.7, names[1]: None, names[2]: 0.25}
-    predictor = Predictor(model, dataclasses.replace(description, thresholds=stored), "cpu")
+    predictor = DetectionPredictor(model, dataclasses.replace(description, thresholds=stored), "cpu")
     predictor.model.predict = fixed  # type: ignore[method-assign, assignment]
 
     def kept(threshold: float | None) -> list[float]:
@@ -205,7 +207,7 @@ def test_thresholds(finished_run: Path, picture: Path) -> None:
     assert kept(1.0) == []
 
 
-def test_alone_as_in_the_evaluation(finished_run: Path, predictor: Predictor, shapes: Path) -> None:
+def test_alone_as_in_the_evaluation(finished_run: Path, predictor: DetectionPredictor, shapes: Path) -> None:
     """Batches of an evaluation change nothing for a picture, and files hold the same numbers."""
     folder = finished_run / "evaluations" / "data-val-best_AP"
     results = json.loads((folder / "predictions.json").read_text())
@@ -228,7 +230,7 @@ def test_precision_of_the_training_where_the_cpu_has_it(
 ) -> None:
     model, description = load_model(finished_run / "checkpoints" / "best_AP.safetensors")
     experiment = changed(description.experiment, f"training.precision={trained_in}")
-    predictor = Predictor(model, dataclasses.replace(description, experiment=experiment), "cpu")
+    predictor = DetectionPredictor(model, dataclasses.replace(description, experiment=experiment), "cpu")
     assert predictor.precision == used
     assert len(predictor.predict(picture, threshold=0)) > 0
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from dinotune import api
 from dinotune.errors import SettingsError
-from dinotune.predictor import Predictor
-from dinotune.tasks.tiles import tile_views
+from dinotune.predictors.detection import DetectionPredictor
+from dinotune.tasks.detection.tiles import tile_views
 from dinotune.types import Detections
 
 TILE = 64
@@ -22,12 +22,14 @@ Box = tuple[int, int, int, int]
 
 
 @pytest.fixture
-def predictor(finished_run: Path) -> Predictor:
-    return api.load(finished_run, device="cpu")
+def predictor(finished_run: Path) -> DetectionPredictor:
+    loaded = api.load(finished_run, device="cpu")
+    assert isinstance(loaded, DetectionPredictor)
+    return loaded
 
 
 @pytest.fixture
-def seeing(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> Predictor:
+def seeing(predictor: DetectionPredictor, monkeypatch: pytest.MonkeyPatch) -> DetectionPredictor:
     """A predictor whose network finds bright rectangles without fail; yellow ones are of class 1."""
 
     def predict(images: torch.Tensor) -> Detections:
@@ -72,7 +74,7 @@ def draw(
     return pixels, sorted(truth)
 
 
-def found(predictor: Predictor, picture: np.ndarray, *, whole: bool = False) -> list[tuple[Box, int]]:
+def found(predictor: DetectionPredictor, picture: np.ndarray, *, whole: bool = False) -> list[tuple[Box, int]]:
     detections = predictor.predict(picture, 0.5, tiles=TILE, overlap=OVERLAP, whole=whole, batch_size=5)
     assert detections.class_id is not None
     boxes = [tuple(round(side) for side in box) for box in detections.xyxy.tolist()]
@@ -80,25 +82,25 @@ def found(predictor: Predictor, picture: np.ndarray, *, whole: bool = False) -> 
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_objects_up_to_the_overlap_come_once_and_exactly(seeing: Predictor, seed: int) -> None:
+def test_objects_up_to_the_overlap_come_once_and_exactly(seeing: DetectionPredictor, seed: int) -> None:
     picture, truth = draw((230, 310), (3, int(TILE * OVERLAP)), 60, seed)
     assert found(seeing, picture) == truth
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_coarse_view_of_the_whole_picture_adds_nothing_to_them(seeing: Predictor, seed: int) -> None:
+def test_the_coarse_view_of_the_whole_picture_adds_nothing_to_them(seeing: DetectionPredictor, seed: int) -> None:
     picture, truth = draw((230, 310), (3, int(TILE * OVERLAP)), 20, seed, apart=10)
     assert found(seeing, picture, whole=True) == truth
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_objects_larger_than_the_overlap_come_once(seeing: Predictor, seed: int) -> None:
+def test_objects_larger_than_the_overlap_come_once(seeing: DetectionPredictor, seed: int) -> None:
     """No tile need show them whole: pieces are united."""
     picture, truth = draw((230, 310), (20, 60), 8, seed)
     assert found(seeing, picture) == truth
 
 
-def test_an_object_larger_than_a_tile(seeing: Predictor) -> None:
+def test_an_object_larger_than_a_tile(seeing: DetectionPredictor) -> None:
     picture = np.zeros((230, 310, 3), np.uint8)
     picture[40:140, 30:280] = 255
     assert found(seeing, picture) == [((30, 40, 280, 140), 0)]
@@ -108,7 +110,7 @@ def test_an_object_larger_than_a_tile(seeing: Predictor) -> None:
 
 
 def test_a_surer_view_of_a_small_object_in_the_whole_picture_does_not_count(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+    predictor: DetectionPredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its network shape tells the whole picture from the tiles."""
 
@@ -124,7 +126,7 @@ def test_a_surer_view_of_a_small_object_in_the_whole_picture_does_not_count(
     assert detections.confidence.tolist() == pytest.approx([0.6] * 5)
 
 
-def test_away_from_borders_as_the_tile_alone(predictor: Predictor, shapes: Path) -> None:
+def test_away_from_borders_as_the_tile_alone(predictor: DetectionPredictor, shapes: Path) -> None:
     """A trained model's boxes that end before the tiles meet are those of the tile alone, and no others are there."""
     canvas = Image.new("RGB", (4 * TILE, TILE))
     for index, path in enumerate(sorted((shapes / "images" / "train").iterdir())[:4]):
@@ -148,20 +150,21 @@ def away_from_sides(boxes: np.ndarray, left: int) -> np.ndarray:
     return ordered
 
 
-def test_a_picture_no_larger_than_a_tile_is_predicted_whole(predictor: Predictor, shapes: Path) -> None:
+def test_a_picture_no_larger_than_a_tile_is_predicted_whole(predictor: DetectionPredictor, shapes: Path) -> None:
     picture = min((shapes / "images" / "val").iterdir())
     plain, tiled = predictor.predict(picture, 0), predictor.predict(picture, 0, tiles=100)
     assert len(plain) > 0
     assert tiled.xyxy.tolist() == plain.xyxy.tolist()
 
 
-def test_one_batch_of_tiles_at_a_time(seeing: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_batch_of_tiles_at_a_time(seeing: DetectionPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     detect = seeing.model.predict
 
     def counted(images: torch.Tensor) -> Detections:
         sizes.append(len(images))
-        result: Detections = detect(images)
+        result = detect(images)
+        assert isinstance(result, Detections)
         return result
 
     monkeypatch.setattr(seeing.model, "predict", counted)
@@ -180,6 +183,6 @@ def test_one_batch_of_tiles_at_a_time(seeing: Predictor, monkeypatch: pytest.Mon
         ({"threshold": 1.5}, "threshold: 1.5 is wrong; give number >= 0 and <= 1 or none"),
     ],
 )
-def test_wrong_settings(predictor: Predictor, wrong: dict[str, int], message: str) -> None:
+def test_wrong_settings(predictor: DetectionPredictor, wrong: dict[str, int], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         predictor.predict(np.zeros((8, 8, 3), np.uint8), **wrong)  # type: ignore[call-overload]

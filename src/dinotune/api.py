@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dinotune import config
+from dinotune.build import build_answers
 from dinotune.checkpoints import load_model
 from dinotune.data.loader import evaluation_loader
 from dinotune.data.records import Records
@@ -18,9 +19,11 @@ from dinotune.evaluation import Evaluation, evaluate_model, evaluation_folder, e
 from dinotune.files import check_folder, find_checkpoint
 from dinotune.model import Model
 from dinotune.prediction import draw_pictures, predict_files
-from dinotune.predictor import Predictor, load_predictor
+from dinotune.predictors.base import Predictor
+from dinotune.predictors.load import load_predictor
 from dinotune.starting.suggestion import load_start
 from dinotune.training.changes import measured, resumed
+from dinotune.training.data_check import require_labels
 from dinotune.training.preparation import describe_records, prepare
 from dinotune.training.progress import Progress
 from dinotune.training.run_folder import create_run_folder, with_absolute_paths
@@ -117,6 +120,7 @@ def evaluate(
     experiment = measured(description.experiment, overrides)
     split = split or experiment.evaluation.split
     records = read_records(experiment.data, split, seed=experiment.seed, labels=description.labels)
+    require_labels(experiment, records)
     run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     folder = Path(out) if out else evaluation_folder(run, experiment.data, split, path.stem)
     check_folder(folder)
@@ -147,12 +151,12 @@ def _run_evaluation(model: Model, experiment: config.Experiment, records: Record
             model.to(device),
             records,
             loader,
+            build_answers(experiment, records.labels),
             precision=resolve_precision(experiment.training.precision, device),
-            max_detections=experiment.evaluation.max_detections,
             on_batch=lambda _: progress.advance(),
         )
 
 
-def load(source: Path | str, device: str = "auto") -> Predictor:
+def load(source: Path | str, device: str = "auto") -> Predictor[Any]:
     """The model of a run folder (its best by AP) or of one checkpoint file, ready to predict."""
     return load_predictor(source, device)

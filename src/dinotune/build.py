@@ -12,13 +12,18 @@ from dinotune.backbones.base import Backbone
 from dinotune.backbones.load import build_backbone, sketch_backbone
 from dinotune.backbones.weights import LoadReport
 from dinotune.data.records import LabelSet
+from dinotune.errors import SettingsError
 from dinotune.heads.base import Head
 from dinotune.heads.deformable_detr import DeformableDetrHead
 from dinotune.heads.detr import DetrHead
 from dinotune.heads.faster_rcnn import FasterRcnnHead
+from dinotune.heads.linear_classifier import LinearClassifierHead
 from dinotune.heads.plain_detr import PlainDetrHead
 from dinotune.model import Model
 from dinotune.own_parts import build_own
+from dinotune.tasks.base import Answers
+from dinotune.tasks.classification.answers import ClassificationAnswers
+from dinotune.tasks.detection.answers import DetectionAnswers
 
 
 def build_head(settings: config.Head, backbone: Backbone, classes: int) -> Head:
@@ -36,9 +41,20 @@ def build_head(settings: config.Head, backbone: Backbone, classes: int) -> Head:
             return DeformableDetrHead(settings, backbone.channels, backbone.strides, classes)
         case config.PlainDetr():
             return PlainDetrHead(settings, backbone.channels, backbone.strides, classes)
+        case config.LinearClassifier():
+            return LinearClassifierHead(settings, backbone.channels, backbone.strides, classes)
         case config.OwnHead():
             fitting = (backbone.channels, backbone.strides, classes)
             return build_own(settings, Head, "head", *fitting)  # type: ignore[type-abstract]
+
+
+def build_answers(experiment: config.Experiment, labels: LabelSet) -> Answers:
+    """What gathers and measures the answers of the experiment's head."""
+    match experiment.head.task:
+        case "detection":
+            return DetectionAnswers(labels, experiment.evaluation.max_detections)
+        case "classification":
+            return ClassificationAnswers(labels)
 
 
 def build_adapter(settings: config.Adapter) -> Adapter | None:
@@ -76,10 +92,22 @@ def build_model(experiment: config.Experiment, labels: LabelSet) -> tuple[Model,
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(experiment.seed)
             adapter.attach(backbone)
+    _check_reach(experiment.head, backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
         head = build_head(experiment.head, backbone, len(labels))
     return Model(backbone, head, adapter), report
+
+
+def _check_reach(head: config.Head, backbone: Backbone) -> None:
+    """SettingsError where an adapter changes patch tokens that nothing reads after it: it would never learn."""
+    after, last = backbone.after_blocks, backbone.blocks[-1]
+    reads_cls_alone = isinstance(head, config.LinearClassifier) and head.pooling == "cls" and backbone.prefix_tokens > 0
+    if after is not None and reads_cls_alone and last in after.blocks:
+        raise SettingsError(
+            f"adapter.blocks: {last} is the last block, and head.pooling=cls reads its CLS token alone, which an adapter "
+            f"after that block never reaches; leave {last} out, or use head.pooling=cls_and_patches"
+        )
 
 
 def sketch_model(experiment: config.Experiment, classes: int) -> Model | None:

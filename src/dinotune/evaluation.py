@@ -16,18 +16,15 @@ from dinotune.data.records import Records
 from dinotune.device import Precision, autocast
 from dinotune.files import write_json
 from dinotune.model import Model
-from dinotune.tasks.coco_metrics import DetectionMetrics, measure
-from dinotune.tasks.detected_boxes import DetectedBoxes, to_coco_ground_truth, to_coco_results
-from dinotune.tasks.detection import in_picture_pixels
-from dinotune.tasks.diagnosis import explain_zero
+from dinotune.tasks.base import Answers, Metrics
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What one model is worth on one split."""
 
-    metrics: DetectionMetrics
-    detected: DetectedBoxes
+    metrics: Metrics
+    answers: Answers
     records: Records
     """The pictures that were run, with their ground truth."""
     losses: dict[str, float]
@@ -41,9 +38,8 @@ class Evaluation:
         return {**self.metrics.to_json(), "losses": losses, "unreadable": list(self.unreadable)}
 
     def write(self, folder: Path) -> None:
-        """Write `metrics.json`, `predictions.json` (COCO results) and `ground_truth.json` (COCO)."""
-        write_json(folder / "ground_truth.json", to_coco_ground_truth(self.records))
-        write_json(folder / "predictions.json", to_coco_results(self.detected, self.records.labels))
+        """Write `metrics.json`, and answers and truth in the files of the task."""
+        self.answers.write(self.records, folder)
         write_json(folder / "metrics.json", self.to_json())
 
 
@@ -58,14 +54,13 @@ def evaluate_model(
     model: Model,
     records: Records,
     batches: Iterable[Batch],
+    answers: Answers,
     *,
     precision: Precision,
-    max_detections: int = 100,
     on_batch: Callable[[Batch], None] = lambda _: None,
 ) -> Evaluation:
-    """Run a model in eval mode over a split and measure it. Training mode is restored afterwards."""
+    """Run a model in eval mode over a split, and measure its answers. Training mode is restored afterwards."""
     device = next(model.parameters()).device
-    parts: list[DetectedBoxes] = []
     image_ids: list[int] = []
     unreadable: list[str] = []
     sums: dict[str, float] = {}
@@ -79,18 +74,17 @@ def evaluate_model(
         moved = batch.to(device)
         with autocast(device, precision), _own_draws(device, batch.index):
             features = model(moved.images.float() / 255)
-            losses, detections = model.head.evaluate(features, moved.targets)
+            losses, predictions = model.head.evaluate(features, moved.targets)
         for name, value in losses.values().items():
             sums[name] = sums.get(name, 0.0) + value * len(batch)
-        parts.append(in_picture_pixels(detections, batch))
+        answers.add(predictions, batch)
         image_ids.extend(batch.image_ids)
     model.train(was_training)
     run = records.select(np.flatnonzero(np.isin(records.image_ids, image_ids)))
-    detected = DetectedBoxes.concatenate(parts)
     means = {name: total / len(image_ids) for name, total in sums.items()}
     return Evaluation(
-        metrics=measure(run, detected, max_detections),
-        detected=detected,
+        metrics=answers.measure(run),
+        answers=answers,
         records=run,
         losses={**means, "loss": sum(means.values()) if means else math.nan},
         unreadable=tuple(unreadable),
@@ -106,6 +100,5 @@ def _own_draws(device: torch.device, seed: int) -> Iterator[None]:
 
 
 def explain(evaluation: Evaluation) -> str | None:
-    """Where AP is 0 and no note says why: the mistake that would explain it, in a sentence; otherwise none."""
-    unexplained = evaluation.metrics["AP"] == 0 and not evaluation.metrics.notes
-    return explain_zero(evaluation.records, evaluation.detected) if unexplained else None
+    """Where the best score is 0 and no note says why: the mistake that would explain it, in a sentence."""
+    return evaluation.answers.explain(evaluation.records, evaluation.metrics)

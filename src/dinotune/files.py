@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dinotune.config.tasks import SCORES
 from dinotune.errors import DinotuneError, SettingsError
 
 
@@ -41,11 +42,12 @@ def check_folder(folder: Path) -> None:
 
 
 def find_checkpoint(source: Path) -> Path:
-    """The file to use of a run folder (best by AP, else by loss, else last), or the file itself."""
+    """The file to use of a run folder (best by the task's score, else by loss, else last), or the file itself."""
     if source.is_file():
         return source
     folder = source / "checkpoints"
-    for name in ("best_AP.safetensors", "best_loss.safetensors", "last.ckpt"):
+    best = [f"best_{name}.safetensors" for name in (*(scores.best for scores in SCORES.values()), "loss")]
+    for name in (*best, "last.ckpt"):
         if (folder / name).is_file():
             return folder / name
     raise DinotuneError(f"{source}: neither a checkpoint file nor a run folder with checkpoints/")

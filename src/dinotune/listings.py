@@ -14,7 +14,11 @@ from dinotune.config.experiment import Experiment
 from dinotune.config.fields import sections
 from dinotune.config.recipes import MODIFIERS, RECIPES, header, names
 from dinotune.config.reference import settings_reference
+from dinotune.config.tasks import SCORES
 from dinotune.data.problems import counted
+
+NUMBERS = ("objects", "pictures")
+"""How much of a class there is; a task counts one of them."""
 
 MOST_CLASSES = 40
 """Classes of an evaluation that are printed; its metrics.json has all."""
@@ -67,41 +71,45 @@ def print_heads() -> None:
 
 
 def print_runs(folder: Path) -> None:
-    """Print the runs below a folder with the AP that each reached."""
+    """Print the runs below a folder with the scores that each reached."""
     runs = sorted(path.parent for path in folder.glob("*/experiment.yaml") if not path.parent.is_symlink())
     if not runs:
         Console().print(f"No runs in {folder}; dinotune quickstart makes one")
         return
-    print_table("Runs", ("run", "AP", "AP50"), [(str(run), *_scores(run)) for run in runs])
+    print_table("Runs", ("run", "scores"), [(str(run), _scores(run)) for run in runs])
 
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:
-    """Print the COCO numbers, the classes with their thresholds, and where everything lies."""
-    numbers = {name: value for name, value in metrics.items() if name.startswith(("AP", "AR"))}
-    shown = [f"{name} {_cell(value)}" for name, value in numbers.items()]
+    """Print the scores, the classes, and where everything lies."""
+    shown = [f"{name} {_cell(value)}" for name, value in metrics.items() if value is None or isinstance(value, float)]
     print(f"On {metrics['images']} pictures: {'  '.join(shown)}")
     _print_classes(metrics["per_class"])
     print(f"Metrics and predictions: {metrics['folder']}")
 
 
 def _print_classes(classes: Mapping[str, Mapping[str, Any]]) -> None:
-    """The classes with objects, in their order; of many, the most frequent."""
-    columns = ("objects", "AP", "AP50", "threshold", "precision", "recall", "F1")
-    shown = [name for name, values in classes.items() if values["objects"]]
+    """The classes that the data shows, in their order; of many, the most frequent."""
+    columns = next((tuple(values) for values in classes.values()), ("objects",))
+    number = next(column for column in columns if column in NUMBERS)
+    shown = [name for name, values in classes.items() if values[number]]
     if len(shown) > MOST_CLASSES:
-        shown = sorted(shown, key=lambda name: -classes[name]["objects"])[:MOST_CLASSES]
-    rows = [(name, *(_cell(classes[name][column]) for column in columns)) for name in shown]
-    print_table("Classes (at the threshold of the best F1, IoU 0.5)", ("class", *columns), rows)
+        shown = sorted(shown, key=lambda name: -classes[name][number])[:MOST_CLASSES]
+    ordered = (number, *(column for column in columns if column != number))
+    rows = [(name, *(_cell(classes[name][column]) for column in ordered)) for name in shown]
+    at = " (at the threshold of the best F1, IoU 0.5)" if "threshold" in columns else ""
+    print_table(f"Classes{at}", ("class", *ordered), rows)
     if len(shown) < len(classes):
-        print(f"{counted(len(classes) - len(shown), 'class')} with fewer or no objects: metrics.json has all")
+        print(f"{counted(len(classes) - len(shown), 'class')} with fewer or no {number}: metrics.json has all")
 
 
-def _scores(run: Path) -> tuple[str, str]:
+def _scores(run: Path) -> str:
+    """Those that tables have of the run's task."""
     try:
         metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return "", ""
-    return _cell(metrics.get("AP", "")), _cell(metrics.get("AP50", ""))
+        return ""
+    of_task = next((scores.table for scores in SCORES.values() if scores.best in metrics), ())
+    return "  ".join(f"{name} {_cell(metrics[name])}" for name in of_task if name in metrics)
 
 
 def _cell(value: Any) -> str:

@@ -4,7 +4,7 @@ One box convention: absolute ``xyxy`` pixels of the network input (or, where a d
 of the picture). Box edges are continuous coordinates: a box over the whole picture is (0, 0, w, h).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -36,16 +36,23 @@ class Targets:
     """Absolute xyxy boxes per image."""
     labels: tuple[Int64[Tensor, "_objects"], ...]
     """0-based class indices per image."""
+    classes: Int64[Tensor, "batch"] | None = None
+    """0-based class index of each image as a whole; none where the data has no such labels."""
 
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Targets":
+        """The same targets with every tensor changed."""
+        return Targets(
+            boxes=tuple(map(change, self.boxes)),
+            labels=tuple(map(change, self.labels)),
+            classes=None if self.classes is None else change(self.classes),
+        )
+
     def to(self, device: torch.device, non_blocking: bool = False) -> "Targets":
         """The same targets on another device."""
-        return Targets(
-            boxes=tuple(b.to(device, non_blocking=non_blocking) for b in self.boxes),
-            labels=tuple(label.to(device, non_blocking=non_blocking) for label in self.labels),
-        )
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,15 @@ class Detections:
     """0-based class indices."""
 
 
-Predictions = Detections
+@dataclass(frozen=True)
+class ClassScores:
+    """How sure a model is of each class of an image."""
+
+    scores: Float[Tensor, "batch classes"]
+    """Shares that sum to 1."""
+
+
+Predictions = Detections | ClassScores
 
 
 @dataclass(frozen=True)

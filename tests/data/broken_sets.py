@@ -238,7 +238,7 @@ TOGETHER = {
     "leak": Case(Kind.SHARED_PICTURE, _in_two_splits, "val/leaked.png", None, "train/leak.png in train"),
     "copy": Case(Kind.REPEATED_PICTURE, _twice, "train/copy.png", None, "train/first.png"),
     "orphan": Case(Kind.ORPHAN_PICTURE, _orphan, "train/orphan.png", None, "no usable annotation"),
-    "unused class": Case(Kind.UNUSED_CLASS, _unused_class, TRAIN, None, "no box in train, val: unicorn"),
+    "unused class": Case(Kind.UNUSED_CLASS, _unused_class, TRAIN, None, "no boxes in train, val: unicorn"),
     "untrained class": Case(Kind.UNTRAINED_CLASS, _untrained_class, VAL, None, "val has boxes of kraken; train has none"),
     "rare class": Case(Kind.RARE_CLASS, _rare_class, TRAIN, None, "50 times fewer or less of yeti (1)"),
     "tiny object": Case(

@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from dinotune import config
-from dinotune.data.formats import FINDERS, READERS, WRITERS, detect_format
+from dinotune.data.formats import FINDERS, HOLDS, READERS, WRITERS, detect_format
 from dinotune.data.formats.coco.write import instances_text
 from dinotune.data.formats.writing import Pictures
 from dinotune.data.formats.yolo.write import label_text
@@ -18,7 +18,7 @@ from dinotune.data.splits import read_records
 from dinotune.errors import DataError
 from tests.data.small_sets import write_picture
 
-FORMATS = tuple(WRITERS)
+FORMATS = tuple(kind for kind in WRITERS if HOLDS[kind] == "boxes")
 LABELS = LabelSet(("big dog", "Käse", "no"), (18, 3, 90))
 PIXELS = {"coco": 1e-5, "voc": 1e-4, "yolo": 1e-3, "torchvision_json": 0.006}
 """Precision of each format for pictures of up to 640 pixels."""

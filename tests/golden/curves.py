@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dinotune import api, config
 from dinotune.data.shapes import draw_shapes
-from tests.small_parts import HEADS
+from tests.class_folders import draw_class_folders
+from tests.small_parts import DETECTORS, HEADS
 
 STORED = Path(__file__).with_suffix(".json")
 DIGITS = 5
@@ -49,7 +50,11 @@ def write() -> None:
     """Train every head and store its curve."""
     with tempfile.TemporaryDirectory() as folder:
         data = draw_shapes(Path(folder) / "data", train=18, val=6, test=3, sizes_hw=((64, 64), (64, 96)))
-        curves = {head: curve(experiment_of(head, data), Path(folder) / head) for head in HEADS}
+        classes = draw_class_folders(Path(folder) / "classes", train=6, val=2)
+        curves = {
+            head: curve(experiment_of(head, data if head in DETECTORS else classes), Path(folder) / head)
+            for head in HEADS
+        }
     STORED.write_text(json.dumps(curves, indent=1) + "\n")
 
 

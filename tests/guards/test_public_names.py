@@ -33,6 +33,7 @@ SETTINGS = {
     "Frozen",
     "Goal",
     "IaBce",
+    "LinearClassifier",
     "Lora",
     "NormBias",
     "OwnAdapter",

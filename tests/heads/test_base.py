@@ -12,7 +12,7 @@ from dinotune.heads.deformable_detr import DeformableDetrHead
 from dinotune.heads.detr import DetrHead
 from dinotune.heads.faster_rcnn import FasterRcnnHead
 from dinotune.heads.plain_detr import PlainDetrHead
-from dinotune.types import Features, Targets
+from dinotune.types import Detections, Features, Targets
 
 WIDTH, IMAGE_HW = 16, (96, 160)
 
@@ -65,4 +65,5 @@ def test_an_evaluation_is_loss_and_prediction_of_one_forward_pass(
         expected_losses, expected = head.loss(features, targets), head.predict(features)
     assert losses.values() == expected_losses.values()
     assert all(torch.equal(getattr(found, name), getattr(expected, name)) for name in ("boxes", "scores", "labels"))
+    assert isinstance(found, Detections)
     assert len(found.boxes) == 2

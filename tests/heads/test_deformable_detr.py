@@ -93,7 +93,7 @@ def test_sigmoids_start_at_their_prior(kind: str, prior: float) -> None:
     assert mean == pytest.approx(prior, rel=0.1)
 
 
-def test_losses_and_boxes_are_fp32_under_autocast() -> None:
+def test_losses_and_predictions_are_fp32_under_autocast() -> None:
     head, features = make_head().train(), make_features(2)
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
         losses, found = head.loss(features, make_targets(2, 1)), head.eval().predict(features)

@@ -12,8 +12,8 @@ from dinotune.heads.box_codes import RelativeBoxes
 from dinotune.heads.plain_detr import PlainDetrHead
 from dinotune.heads.plain_detr.head import BiasedAttention
 from dinotune.heads.queries import QueryOutputs
-from dinotune.tasks.coco_metrics import measure
-from dinotune.tasks.detected_boxes import DetectedBoxes
+from dinotune.tasks.detection.coco_metrics import measure
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes
 from dinotune.testing.batches import random_targets
 from dinotune.types import Features, Targets
 from tests.heads.small import IMAGE_HW, QUERY_HEAD, WIDTH, make_features, make_targets, one, shaken
@@ -120,7 +120,7 @@ def test_boxes_begin_where_cells_propose_them() -> None:
     torch.testing.assert_close(centres, centres.round(), rtol=0, atol=1e-4)
 
 
-def test_losses_and_boxes_are_fp32_under_autocast() -> None:
+def test_losses_and_predictions_are_fp32_under_autocast() -> None:
     head, features = shaken(make_head()), make_features(2)
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
         losses, found = head.loss(features, make_targets(2, 0)), head.predict(features)

@@ -16,8 +16,8 @@ from dinotune.heads.class_losses import ClassLoss, build_class_loss
 from dinotune.heads.padded_targets import PaddedTargets
 from dinotune.heads.queries import QueryOutputs, best_detections
 from dinotune.heads.set_criterion import SetCriterion, object_count
-from dinotune.tasks.coco_metrics import measure
-from dinotune.tasks.detected_boxes import DetectedBoxes
+from dinotune.tasks.detection.coco_metrics import measure
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes
 from dinotune.types import Targets
 from tests.training.small_runs import processes
 

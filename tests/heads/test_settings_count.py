@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
 }
 
+SMALL["linear_classifier"] = {}
 SMALL["deformable_detr"] = SMALL["detr"] | {
     "stride_factors": [1, 2],
     "dropout": 0.1,
@@ -102,6 +103,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "sampling_points": 3,
         "modulation": False,
     },
+    "linear_classifier": {"pooling": "cls", "label_smoothing": 0.1, "dropout": 0.3},
     "detr.class_loss.cross_entropy": {"no_object_weight": 0.5, "cost_class": 50, "weight_class": 2},
     "detr.class_loss.focal": {"alpha": 0.5, "gamma": 1, "prior": 0.1, "cost_class": 50, "weight_class": 1},
     "detr.class_loss.ia_bce": {"alpha": 0.5, "gamma": 1, "prior": 0.1, "cost_class": 50, "weight_class": 1},
@@ -124,7 +126,7 @@ def observed(kind: str, settings: dict[str, Any]) -> list[float]:
     with torch.no_grad():
         features = backbone(torch.rand(2, 3, 96, 128))
     boxes = torch.tensor([[10.0, 20, 50, 60], [60, 30, 120, 80], [5, 5, 90, 40]])
-    targets = Targets((boxes, boxes[:1]), (torch.tensor([0, 2, 1]), torch.tensor([1])))
+    targets = Targets((boxes, boxes[:1]), (torch.tensor([0, 2, 1]), torch.tensor([1])), torch.tensor([2, 0]))
     torch.manual_seed(2)
     losses = head.train().loss(features, targets)
     # Some settings only say which way gradients go.
@@ -132,7 +134,8 @@ def observed(kind: str, settings: dict[str, Any]) -> list[float]:
     norm = torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
     with torch.no_grad():
         found = head.eval().predict(features)
-    return [*losses.values().values(), norm.item(), *found.boxes.flatten(), *found.scores.flatten()]
+    kinds = [tensor.flatten() for tensor in vars(found).values() if tensor.is_floating_point()]
+    return [*losses.values().values(), norm.item(), *torch.cat(kinds).tolist()]
 
 
 @pytest.mark.parametrize("place", CHANGES)

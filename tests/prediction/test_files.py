@@ -12,11 +12,12 @@ from PIL import Image
 
 from dinotune import api, cli, config
 from dinotune.checkpoints import load_model, write_checkpoint
+from dinotune.data.batches import Batch
 from dinotune.data.shape_pictures import SHAPE_CLASSES
 from dinotune.errors import DataError, SettingsError
 from dinotune.prediction import picture_files
-from dinotune.predictor import Predictor
-from dinotune.tasks.detected_boxes import DetectedBoxes
+from dinotune.predictors.detection import DetectionPredictor
+from dinotune.types import Predictions
 
 
 @pytest.fixture
@@ -171,13 +172,13 @@ def test_pictures_of_one_shape_are_computed_together(
 ) -> None:
     """Batches change no result, and the order of the files is kept."""
     sizes: list[int] = []
-    detect = Predictor._detect
+    detect = DetectionPredictor.run
 
-    def counted(self: Predictor, pictures: Any) -> list[DetectedBoxes]:
+    def counted(self: DetectionPredictor, pictures: Any) -> tuple[Predictions, Batch]:
         sizes.append(len(pictures))
         return detect(self, pictures)
 
-    monkeypatch.setattr(Predictor, "_detect", counted)
+    monkeypatch.setattr(DetectionPredictor, "run", counted)
     contents = []
     for batch_size in (1, 5):
         settings = config.Prediction(threshold=0, batch_size=batch_size)
@@ -197,16 +198,16 @@ def test_pictures_of_one_shape_are_computed_together(
 def test_ctrl_c_keeps_what_was_predicted(
     finished_run: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    detect = Predictor._detect
+    detect = DetectionPredictor.run
     done: list[Any] = []
 
-    def interrupted(self: Predictor, pictures: Any) -> list[DetectedBoxes]:
+    def interrupted(self: DetectionPredictor, pictures: Any) -> tuple[Predictions, Batch]:
         if len(done) == 10:
             raise KeyboardInterrupt
         done.append(pictures)
         return detect(self, pictures)
 
-    monkeypatch.setattr(Predictor, "_detect", interrupted)
+    monkeypatch.setattr(DetectionPredictor, "run", interrupted)
     pictures, out = shapes / "images" / "train", tmp_path / "out"
     assert cli.run(["predict", str(finished_run), str(pictures), "--out", str(out), "--batch-size", "1"]) == 130
     entries = json.loads((out / "predictions.json").read_text())["pictures"]

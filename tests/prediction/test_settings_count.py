@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from dinotune import api, config
-from dinotune.predictor import Predictor
-from dinotune.tasks.detected_boxes import DetectedBoxes
+from dinotune.data.batches import Batch
+from dinotune.predictors.detection import DetectionPredictor
+from dinotune.types import Predictions
 from tests.prediction.test_video import write_video
 
 BASE: dict[str, Any] = {"threshold": 0.05, "tiles": 48, "batch_size": 4}
@@ -30,13 +31,13 @@ def test_every_setting_has_a_change() -> None:
 def test_each_change_counts(finished_run: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = write_video(tmp_path / "film.mp4", shapes)
     calls: list[int] = []
-    detect = Predictor._detect
+    detect = DetectionPredictor.run
 
-    def counted(self: Predictor, pictures: Any) -> list[DetectedBoxes]:
+    def counted(self: DetectionPredictor, pictures: Any) -> tuple[Predictions, Batch]:
         calls.append(len(pictures))
         return detect(self, pictures)
 
-    monkeypatch.setattr(Predictor, "_detect", counted)
+    monkeypatch.setattr(DetectionPredictor, "run", counted)
 
     def outcome(name: str, **changes: Any) -> Any:
         calls.clear()

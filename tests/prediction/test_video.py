@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from dinotune import api, cli, config
+from dinotune.data.batches import Batch
 from dinotune.errors import DataError, SettingsError
-from dinotune.predictor import Predictor
-from dinotune.tasks.detected_boxes import DetectedBoxes
+from dinotune.predictors.detection import DetectionPredictor
+from dinotune.types import Predictions
 
 FRAMES = 7
 SPEED = 10.0
@@ -120,16 +121,16 @@ def test_ctrl_c_leaves_what_was_done(
 
 def interrupt_after(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while the network computes, after so many batches and all that waits behind them."""
-    detect = Predictor._detect
+    detect = DetectionPredictor.run
     done: list[Any] = []
 
-    def interrupted(self: Predictor, pictures: Any) -> list[DetectedBoxes]:
+    def interrupted(self: DetectionPredictor, pictures: Any) -> tuple[Predictions, Batch]:
         if len(done) == batches + 4:
             raise KeyboardInterrupt
         done.append(len(pictures))
         return detect(self, pictures)
 
-    monkeypatch.setattr(Predictor, "_detect", interrupted)
+    monkeypatch.setattr(DetectionPredictor, "run", interrupted)
 
 
 def test_an_error_leaves_nothing_and_keeps_what_was_there(
@@ -138,7 +139,7 @@ def test_an_error_leaves_nothing_and_keeps_what_was_there(
     out = tmp_path / "out"
     predict(finished_run, video, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    monkeypatch.setattr("dinotune.prediction.video.draw_detections", lambda *_: 1 / 0)
+    monkeypatch.setattr("dinotune.predictors.detection.draw_detections", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         predict(finished_run, video, out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

@@ -10,7 +10,7 @@ import pytest
 
 from dinotune.config.experiment import Experiment
 from dinotune.config.heads.faster_rcnn import FasterRcnn
-from dinotune.config.heads.own import OwnHead
+from dinotune.config.heads.query_head import QueryHead
 from dinotune.config.loading import load_experiment
 from dinotune.errors import SettingsError
 from dinotune.starting.choices import Wishes, choose
@@ -29,6 +29,7 @@ def counted(
     return Survey(
         found=Found(Path("data/helmets"), "coco"),
         counts={"train": Count(pictures, len(sides)), "val": Count(40, 80)},
+        has="boxes",
         held_out=False,
         classes={"helmet": len(sides)},
         picture_hw=hw,
@@ -103,7 +104,7 @@ def test_epochs_and_batch(pictures: int, gpu: bool, head: str, epochs: int, batc
 @pytest.mark.parametrize("gpu", [True, False])
 def test_the_fullest_picture_fits(most: int, slots: int, head: str, gpu: bool) -> None:
     experiment = loaded(counted(most=most), head=head, gpu=gpu)
-    assert not isinstance(experiment.head, OwnHead)
+    assert isinstance(experiment.head, FasterRcnn | QueryHead)
     assert experiment.head.slots == slots
     assert experiment.evaluation.max_detections == slots
     if isinstance(experiment.head, FasterRcnn):
@@ -177,7 +178,10 @@ def test_name_and_root_load_whatever_the_folder_is_called(
 
 
 def test_unknown_head() -> None:
-    with pytest.raises(SettingsError, match='no "yolo"; use faster_rcnn or detr'):
+    with pytest.raises(
+        SettingsError,
+        match=r'no "yolo"; the labels are boxes, so use faster_rcnn or detr or deformable_detr or plain_detr$',
+    ):
         choose(counted(), Wishes(head="yolo"))
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from dinotune import config
 from dinotune.config.loading import load_experiment
-from dinotune.data.formats import WRITERS
+from dinotune.data.formats import HOLDS, WRITERS
 from dinotune.data.splits import read_records
-from dinotune.errors import DataError
+from dinotune.errors import DataError, SettingsError
 from dinotune.starting.choices import Wishes
 from dinotune.starting.suggestion import FORMAT_NAMES, load_start, suggest
 from dinotune.starting.survey import Count
@@ -43,7 +43,7 @@ def test_real_data_sets(shared_data: Path, name: str) -> None:
     assert len(read_records(experiment.data, "train", seed=0)) == pictures["train"]
 
 
-@pytest.mark.parametrize("kind", sorted(WRITERS))
+@pytest.mark.parametrize("kind", sorted(kind for kind in WRITERS if HOLDS[kind] == "boxes"))
 def test_every_format(shapes: Path, tmp_path: Path, kind: str) -> None:
     data = config.Data(root=shapes)
     splits = {split: read_records(data, split, seed=0) for split in ("train", "val")}
@@ -124,3 +124,16 @@ def test_run_folders_files_and_recipes_start_as_before(tmp_path: Path) -> None:
     assert load_start(tmp_path).experiment.seed == 7
     assert load_start(tmp_path / "experiment.yaml").experiment.seed == 7
     assert load_start("faster_rcnn") == load_experiment("faster_rcnn")
+
+
+def test_clothing_gets_a_classifier(shared_data: Path) -> None:
+    suggestion = suggest(shared_data / "clothing", Wishes("tiny-convnext", gpu=False))
+    first, classes, pictures = suggestion.describe()
+    assert first.endswith("clothing: ImageFolder; pictures: 341 train, 372 val")
+    assert classes.startswith("341 training pictures of 10 classes: ")
+    assert pictures.endswith(" px")
+    experiment = suggestion.experiment
+    assert (experiment.head.kind, experiment.data.size, experiment.data.resize) == ("linear_classifier", 128, "square")
+    assert experiment.training.batch_size == 16
+    with pytest.raises(SettingsError, match="--head: detr learns from boxes; the labels are classes, so use linear_c"):
+        suggest(shared_data / "clothing", Wishes(head="detr"))

@@ -112,7 +112,7 @@ MISTAKES: dict[str, tuple[Any, str]] = {
     "crowded_pictures_teach": (Crowded, "with 150 and 1 objects in its pictures: loss_class, loss_box not finite"),
     "predictions_keep_the_convention": (Shares, "give boxes in pixels, not in shares"),
     "an_evaluation_is_loss_and_prediction": (Twofold, "evaluate gives losses"),
-    "losses_and_boxes_are_fp32": (Coarse, r"loss_class torch\.bfloat16"),
+    "losses_and_predictions_are_fp32": (Coarse, r"loss_class torch\.bfloat16"),
     "a_saved_model_predicts_the_same": (Forgetful, "register what it needs as parameter or buffer"),
     "class_rows_are_declared": (Undeclared, r"class_rows must name answer\.bias, answer\.weight"),
 }

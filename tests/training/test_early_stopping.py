@@ -32,7 +32,7 @@ def lines(*values: tuple[float | None, float | None]) -> list[dict[str, Any]]:
     ids=str,
 )
 def test_evaluations_are_counted(settings: dict[str, Any], epochs: list[dict[str, Any]], waited: int) -> None:
-    assert evaluations_without_improvement(epochs, config.EarlyStopping(**settings)) == waited
+    assert evaluations_without_improvement(epochs, config.EarlyStopping(**settings), "AP") == waited
 
 
 def test_a_number_is_the_patience(small_experiment: config.Experiment) -> None:
@@ -44,9 +44,9 @@ def test_a_number_is_the_patience(small_experiment: config.Experiment) -> None:
 def test_why_is_said() -> None:
     settings = config.EarlyStopping(patience=2, metric="loss", min_improvement=0.5)
     epochs = lines((0.1, 5), (0.2, 4.8), (0.3, 4.7))
-    assert why_stop(epochs, None) is None
-    assert why_stop(epochs[:2], settings) is None
-    assert why_stop(epochs, settings) == (
+    assert why_stop(epochs, None, "AP") is None
+    assert why_stop(epochs[:2], settings, "AP") is None
+    assert why_stop(epochs, settings, "AP") == (
         "stopped early after epoch 3: no lower validation loss by more than 0.5 in 2 evaluations; to go on, resume "
         "with training.early_stopping.patience=4 or training.early_stopping=none"
     )

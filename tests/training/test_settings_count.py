@@ -37,14 +37,14 @@ def stop(experiment: config.Experiment, _: Path) -> str | None:
     """Two evaluations after the best AP; the loss falls by 1 each time."""
     values = [(0.1, 4.0), (0.3, 3.0), (0.2, 2.0), (0.25, 1.0)]
     lines = [{"epoch": epoch, "AP": ap, "val_loss": loss} for epoch, (ap, loss) in enumerate(values)]
-    return why_stop(lines, experiment.training.early_stopping)
+    return why_stop(lines, experiment.training.early_stopping, experiment.scores.best)
 
 
 def verdict(experiment: config.Experiment, folder: Path) -> str:
     assert experiment.training.must_reach is not None
     write_json(folder / "metrics.json", {"AP": 0.3, "AP50": 0.8, "AP75": 0.2})
     try:
-        return judge(folder, experiment.training.must_reach, ())
+        return judge(folder, experiment.training.must_reach, experiment.scores.goal, ())
     except GoalMissedError as failure:
         return str(failure)
 

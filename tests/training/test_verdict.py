@@ -32,12 +32,12 @@ def test_the_best_evaluation_decides(
         write_json(tmp_path / "metrics.json", measured)
     settings = config.Goal.model_validate(goal)
     if said.startswith("PASS"):
-        assert judge(tmp_path, settings, ["head.weight"]) == said
+        assert judge(tmp_path, settings, "AP50", ["head.weight"]) == said
         return
     with pytest.raises(GoalMissedError, match=f"^{said}"):
-        judge(tmp_path, settings, [])
+        judge(tmp_path, settings, "AP50", [])
     with pytest.raises(GoalMissedError, match=r"; no gradient has reached 1 learning parameter so far: head.weight$"):
-        judge(tmp_path, settings, ["head.weight"])
+        judge(tmp_path, settings, "AP50", ["head.weight"])
 
 
 def test_many_names_are_cut() -> None:

@@ -10,6 +10,7 @@ from dinotune.config.heads.class_loss import CrossEntropy, Focal, IaBce
 from dinotune.config.heads.deformable_detr import DeformableDetr
 from dinotune.config.heads.detr import Detr
 from dinotune.config.heads.faster_rcnn import FasterRcnn
+from dinotune.config.heads.linear_classifier import LinearClassifier
 from dinotune.config.heads.own import OwnHead
 from dinotune.config.heads.plain_detr import PlainDetr
 from dinotune.config.heads.query_head import QueryHead
@@ -52,6 +53,7 @@ __all__ = [
     "Head",
     "IaBce",
     "LearningAdapter",
+    "LinearClassifier",
     "Lora",
     "NormBias",
     "Optimizer",

@@ -11,6 +11,7 @@ from dinotune.config.data import Data
 from dinotune.config.evaluation import Evaluation
 from dinotune.config.head import Head
 from dinotune.config.heads.faster_rcnn import FasterRcnn
+from dinotune.config.tasks import SCORES, Scores
 from dinotune.config.training import Training
 
 
@@ -35,3 +36,8 @@ class Experiment(Section):
     """Optimisation."""
     evaluation: Evaluation = Evaluation()
     """Measurement."""
+
+    @property
+    def scores(self) -> Scores:
+        """The numbers that judge the head's answers."""
+        return SCORES[self.head.task]

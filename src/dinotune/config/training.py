@@ -6,6 +6,9 @@ from pydantic import Field
 
 from dinotune.config.base import Count, FromKindName, NonNegativeFloat, PositiveFloat, Section, Share, Switch, UserPath
 
+ScoreName = Literal["AP", "AP50", "AP75", "top1", "top5"]
+"""All scores that `config.tasks.SCORES` shows."""
+
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -63,8 +66,8 @@ class EarlyStopping(Section):
 
     patience: Count = 10
     """Evaluations in a row without improvement after which training stops."""
-    metric: Literal["AP", "loss"] = "AP"
-    """What must improve on the validation split: AP upwards or the loss downwards."""
+    metric: Literal["score", "loss"] = "score"
+    """What must improve on the validation split: the task's score (AP of a detector, top1 of a classifier) upwards, or the loss downwards."""
     min_improvement: NonNegativeFloat = 0.0
     """Smaller steps forward do not count."""
 
@@ -75,10 +78,10 @@ class EarlyStopping(Section):
 
 
 class Goal(Section):
-    """What the best evaluation by AP must reach."""
+    """What the best evaluation must reach."""
 
-    metric: Literal["AP", "AP50", "AP75"] = "AP50"
-    """Name of the number."""
+    metric: ScoreName | None = None
+    """Name of the score; none takes AP50 for a detector, top1 for a classifier."""
     value: Share = 0.9
     """Its smallest value that passes."""
 

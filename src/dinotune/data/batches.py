@@ -46,23 +46,21 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory; DataLoader calls it."""
-        targets = Targets(
-            boxes=tuple(boxes.pin_memory() for boxes in self.targets.boxes),
-            labels=tuple(labels.pin_memory() for labels in self.targets.labels),
-        )
-        return replace(self, images=self.images.pin_memory(), targets=targets)
+        return replace(self, images=self.images.pin_memory(), targets=self.targets.map(Tensor.pin_memory))
 
     def __reduce__(self) -> tuple[Callable[..., "Batch"], tuple[Any, ...]]:
         # Each tensor that leaves a worker holds a file descriptor; hundreds of small ones exhaust the usual 1024.
-        targets = [
+        objects = [
             (boxes.numpy(force=True), labels.numpy(force=True))
             for boxes, labels in zip(self.targets.boxes, self.targets.labels, strict=True)
         ]
         rest = (self.image_ids, self.paths, self.picture_hw, self.corrupt, self.index, self.epoch)
-        return _rebuilt, (self.images, targets, rest)
+        return _rebuilt, (self.images, objects, self.targets.classes, rest)
 
 
-def _rebuilt(images: Tensor, targets: list[tuple[np.ndarray, np.ndarray]], rest: tuple[Any, ...]) -> Batch:
-    boxes = tuple(torch.from_numpy(boxes) for boxes, _ in targets)
-    labels = tuple(torch.from_numpy(labels) for _, labels in targets)
-    return Batch(images, Targets(boxes, labels), *rest)
+def _rebuilt(
+    images: Tensor, objects: list[tuple[np.ndarray, np.ndarray]], classes: Tensor | None, rest: tuple[Any, ...]
+) -> Batch:
+    boxes = tuple(torch.from_numpy(boxes) for boxes, _ in objects)
+    labels = tuple(torch.from_numpy(labels) for _, labels in objects)
+    return Batch(images, Targets(boxes, labels, classes), *rest)

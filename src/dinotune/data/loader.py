@@ -15,7 +15,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from dinotune import config
 from dinotune.data.batches import Batch
 from dinotune.data.images import read_image
-from dinotune.data.records import Records
+from dinotune.data.records import ImageRecord, Records
 from dinotune.data.sampler import Draw, EvaluationBatchSampler, TrainBatchSampler
 from dinotune.data.transforms import View, apply_view, draw_view
 from dinotune.errors import DataError
@@ -32,12 +32,11 @@ class Sample:
     """One picture on its way into a batch; without an image where it turned out unreadable."""
 
     draw: Draw
+    record: ImageRecord
     image: Tensor | None
     boxes: Tensor
+    """Of the objects that the view shows, in its pixels."""
     labels: Tensor
-    image_id: int
-    path: str
-    picture_hw: tuple[int, int]
     error: str = ""
 
 
@@ -57,14 +56,13 @@ class Pictures(Dataset[Sample]):
         view = View()
         if self._augmentation is not None:
             view = draw_view(picture_hw, network_hw, self._augmentation, _generator(draw))
-        rest = (record.image_id, str(record.path), picture_hw)
         try:
             picture = read_image(record.path, picture_hw, view.decoded_hw(network_hw))
         except DataError as error:
-            return Sample(draw, None, torch.empty(0, 4), torch.empty(0, dtype=torch.int64), *rest, error=str(error))
+            return Sample(draw, record, None, torch.empty(0, 4), torch.empty(0, dtype=torch.int64), str(error))
         objects = ~record.crowd
         columns = apply_view(picture, record.boxes[objects], record.labels[objects], view, picture_hw, network_hw)
-        return Sample(draw, *columns, *rest)
+        return Sample(draw, record, *columns)
 
 
 def _generator(draw: Draw) -> np.random.Generator:
@@ -75,15 +73,20 @@ def _generator(draw: Draw) -> np.random.Generator:
 
 def collate(samples: list[Sample]) -> Batch:
     """One Batch of samples of one size; unreadable pictures are left out and named."""
-    read = [(sample, sample.image) for sample in samples if sample.image is not None]
-    first = samples[0].draw
-    images = [image for _, image in read]
+    read = [sample for sample in samples if sample.image is not None]
+    first, records = samples[0].draw, [sample.record for sample in read]
+    images = [sample.image for sample in read if sample.image is not None]
+    whole = [record.image_label for record in records if record.image_label is not None]
     return Batch(
         images=torch.stack(images) if images else torch.empty(0, 3, first.height, first.width, dtype=torch.uint8),
-        targets=Targets(tuple(sample.boxes for sample, _ in read), tuple(sample.labels for sample, _ in read)),
-        image_ids=tuple(sample.image_id for sample, _ in read),
-        paths=tuple(sample.path for sample, _ in read),
-        picture_hw=tuple(sample.picture_hw for sample, _ in read),
+        targets=Targets(
+            boxes=tuple(sample.boxes for sample in read),
+            labels=tuple(sample.labels for sample in read),
+            classes=torch.tensor(whole) if whole else None,
+        ),
+        image_ids=tuple(record.image_id for record in records),
+        paths=tuple(str(record.path) for record in records),
+        picture_hw=tuple((record.height, record.width) for record in records),
         corrupt=tuple(sample.error for sample in samples if sample.image is None),
         index=first.batch,
         epoch=first.epoch,

@@ -68,7 +68,7 @@ class Kind(Enum):
     REPEATED_PICTURE = Rule("picture that is twice in a split", "kept", stops=False)
     ORPHAN_PICTURE = Rule("picture without annotation", "not used", stops=False)
     ORPHAN_ANNOTATION = Rule("annotation file that no split lists", "not used", stops=False)
-    UNUSED_CLASS = Rule("classes without a box", "kept", stops=False)
+    UNUSED_CLASS = Rule("classes without a label", "kept", stops=False)
     UNTRAINED_CLASS = Rule("classes that training pictures do not show", "cannot be learnt", stops=False)
     RARE_CLASS = Rule("rare classes", "kept; data.repeat_rare shows them more often", stops=False)
     SMALL_OBJECTS = Rule("objects smaller than a patch", "kept", stops=False)

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from dinotune.config.tasks import LabelKind
 from dinotune.errors import DataError
 
 
@@ -38,11 +39,13 @@ class ImageRecord:
     labels: Int64[np.ndarray, "objects"]
     crowd: Bool[np.ndarray, "objects"]
     areas: Float64[np.ndarray, "objects"]
+    image_label: int | None = None
+    """0-based class of the picture as a whole, where the data set has such labels."""
 
 
 @dataclass(frozen=True)
 class Records:
-    """All pictures of one split with their boxes; box rows of image i are offsets[i]:offsets[i+1]."""
+    """All pictures of one split with their labels; box rows of image i are offsets[i]:offsets[i+1]."""
 
     name: str
     """Where this came from, for messages: `bccd train`."""
@@ -61,6 +64,8 @@ class Records:
     """Ignore regions: no training targets, excluded in evaluation."""
     areas: Float64[np.ndarray, "objects"]
     """Area in square pixels that COCO's size classes use (of the mask where the data set has one)."""
+    image_labels: Int64[np.ndarray, "images"] | None = None
+    """0-based class of each picture as a whole; such a data set has no boxes."""
     notes: tuple[str, ...] = ()
     """What the reader changed or left out and how the split came about, a sentence each."""
     subset_of: str = ""
@@ -83,6 +88,7 @@ class Records:
             labels=self.box_labels[rows],
             crowd=self.crowd[rows],
             areas=self.areas[rows],
+            image_label=None if self.image_labels is None else int(self.image_labels[index]),
         )
 
     def select(self, indices: Int64[np.ndarray, "chosen"]) -> Self:
@@ -101,10 +107,18 @@ class Records:
             box_labels=self.box_labels[rows],
             crowd=self.crowd[rows],
             areas=self.areas[rows],
+            image_labels=None if self.image_labels is None else self.image_labels[indices],
         )
+
+    @property
+    def has(self) -> LabelKind:
+        """What a label says something about."""
+        return "boxes" if self.image_labels is None else "classes"
 
     def shown_classes(self, *, crowd: bool = True) -> tuple[Int64[np.ndarray, "pairs"], Int64[np.ndarray, "pairs"]]:
         """Positions of pictures and the classes that they show, every pair once; without `crowd` by targets alone."""
+        if self.image_labels is not None:
+            return np.arange(len(self)), self.image_labels
         images = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         pairs = images * len(self.labels) + self.box_labels
         images, labels = np.divmod(np.unique(pairs if crowd else pairs[~self.crowd]), len(self.labels))
@@ -113,7 +127,8 @@ class Records:
     def fingerprint(self) -> str:
         """Hash of classes, file names, ids, sizes and boxes; the folder they lie in does not count."""
         digest = hashlib.sha256(repr((self.labels, [Path(str(path)).name for path in self.paths])).encode())
-        for column in (self.image_ids, self.sizes_hw, self.offsets, self.boxes, self.box_labels, self.crowd):
+        columns = (self.image_ids, self.sizes_hw, self.offsets, self.boxes, self.box_labels, self.crowd)
+        for column in (*columns, *(() if self.image_labels is None else (self.image_labels,))):
             digest.update(np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
 
@@ -123,6 +138,7 @@ class Records:
         if not images:
             raise DataError(f"{name}: no pictures; an empty split cannot be used")
         counts = [len(image.boxes) for image in images]
+        whole = [image.image_label for image in images if image.image_label is not None]
         return cls(
             name=name,
             labels=labels,
@@ -134,5 +150,6 @@ class Records:
             box_labels=np.concatenate([image.labels for image in images]).astype(np.int64),
             crowd=np.concatenate([image.crowd for image in images]).astype(np.bool_),
             areas=np.concatenate([image.areas for image in images]).astype(np.float64),
+            image_labels=np.array(whole, np.int64) if whole else None,
             notes=notes,
         )

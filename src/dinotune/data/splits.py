@@ -145,6 +145,8 @@ def _place(data: config.Data, split: str, kind: str, found: SplitPlace | None) -
 def _usual_folders(annotations: Path, root: Path | None, split: str, kind: str) -> tuple[Path, ...]:
     if kind == "coco":
         return coco_image_folders(annotations, root, split)
+    if kind == "image_folder":
+        return (annotations,)
     if kind == "torchvision_json":
         return torchvision_image_folders(annotations, root, split)
     return voc_image_folders(annotations, root or annotations.parent)

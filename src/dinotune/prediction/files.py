@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
@@ -16,16 +16,13 @@ from dinotune.data.images import read_image
 from dinotune.data.streams import THREADS, ahead
 from dinotune.errors import DataError, SettingsError
 from dinotune.files import check_folder, write_json
-from dinotune.prediction.labels import Labelled, check_names, labelled, write_labels
 from dinotune.prediction.progress import counting, say
 from dinotune.prediction.sources import distinct_names, is_video, picture_files, picture_suffixes
 from dinotune.prediction.video import predict_video
-from dinotune.predictor import PLAIN, Predictor, load_predictor
-from dinotune.tasks.detection import describe_thresholds, detection_entries
-from dinotune.tasks.drawing import draw_detections, save_drawing
-
-if TYPE_CHECKING:
-    import supervision as sv
+from dinotune.predictors.base import PLAIN, Answered, Predictor
+from dinotune.predictors.load import load_predictor
+from dinotune.tasks.detection.drawing import save_drawing
+from dinotune.tasks.detection.labels import check_names
 
 LABELS = {"yolo", "coco"}
 
@@ -65,7 +62,11 @@ def predict_files(
     found = [path for path in found if not is_video(path)]
     _check(settings, found, videos)
     predictor = load_predictor(source, device)
-    say(describe_thresholds(predictor.labels, predictor.description.thresholds, settings.threshold))
+    if foreign := [kind for kind in settings.write if kind not in predictor.writes]:
+        raise SettingsError(
+            f"write: no {foreign[0]} of this model's {predictor.found}; it has {', '.join(sorted(predictor.writes))}"
+        )
+    say(predictor.describe_threshold(settings.threshold))
     failures = _predict_pictures(predictor, found, out, settings) if found else []
     for video, name in zip(videos, distinct_names(videos, ".mp4"), strict=True):
         try:
@@ -122,7 +123,7 @@ class _Result:
 
     index: int
     entry: dict[str, Any]
-    labels: Labelled
+    answered: Answered[Any]
 
 
 def _open(item: tuple[int, Path]) -> _Opened:
@@ -132,7 +133,9 @@ def _open(item: tuple[int, Path]) -> _Opened:
         return _Opened(*item, None, str(error))
 
 
-def _predict_pictures(predictor: Predictor, paths: Sequence[Path], out: Path, settings: config.Prediction) -> list[str]:
+def _predict_pictures(
+    predictor: Predictor[Any], paths: Sequence[Path], out: Path, settings: config.Prediction
+) -> list[str]:
     """Write the results of all pictures; returns a sentence for each that cannot be read."""
     names = distinct_names(paths, ".jpg")
     failures: dict[int, str] = {}
@@ -145,38 +148,31 @@ def _predict_pictures(predictor: Predictor, paths: Sequence[Path], out: Path, se
             else:
                 yield picture, picture.image
 
-    def finish(predicted: "tuple[_Opened, sv.Detections]") -> _Result:
-        picture, detections = predicted
+    def finish(predicted: tuple[_Opened, Any]) -> _Result:
+        picture, answer = predicted
         assert picture.image is not None
         if "pictures" in settings.write:
-            save_drawing(draw_detections(picture.image, detections), out / "pictures" / names[picture.index])
-        return _result(picture, picture.image, detections)
+            save_drawing(predictor.draw(picture.image, answer), out / "pictures" / names[picture.index])
+        size = {"width": picture.image.width, "height": picture.image.height}
+        entry = {"file": str(picture.path), **size, predictor.found: predictor.entries(answer)}
+        answered = Answered(picture.path, picture.index + 1, (picture.image.height, picture.image.width), answer)
+        return _Result(picture.index, entry, answered)
 
-    with counting(str(out), len(paths), "pictures") as counter, ThreadPoolExecutor(THREADS) as pool:
+    with counting(str(out), len(paths), "pictures", predictor.noun) as counter, ThreadPoolExecutor(THREADS) as pool:
         try:
             opened = ahead(pool, _open, enumerate(paths), THREADS)
             for result in ahead(pool, finish, predictor.stream(readable(opened), settings), THREADS):
                 results.append(result)
-                counter.advance(len(result.entry["detections"]))
+                counter.advance(len(result.entry[predictor.found]))
         finally:
             # Also after Ctrl-C: nothing that was computed is lost.
             _write(predictor, sorted(results, key=lambda result: result.index), out, settings)
     return [problem for _, problem in sorted(failures.items())]
 
 
-def _result(picture: _Opened, image: Image.Image, detections: "sv.Detections") -> _Result:
-    entry = {"file": str(picture.path), "width": image.width, "height": image.height}
-    labels = labelled(picture.path, picture.index + 1, (image.height, image.width), detections)
-    return _Result(picture.index, {**entry, "detections": detection_entries(detections)}, labels)
-
-
-def _write(predictor: Predictor, results: Sequence[_Result], out: Path, settings: config.Prediction) -> None:
+def _write(predictor: Predictor[Any], results: Sequence[_Result], out: Path, settings: config.Prediction) -> None:
     if "json" in settings.write:
-        content = {
-            "classes": list(predictor.labels.names),
-            "thresholds": predictor.thresholds(settings.threshold),
-            "pictures": [result.entry for result in results],
-        }
+        content = {**predictor.heading(settings.threshold), "pictures": [result.entry for result in results]}
         write_json(out / "predictions.json", content)
-    if results and not LABELS.isdisjoint(settings.write):
-        write_labels(predictor.labels, [result.labels for result in results], out, settings.write)
+    if results:
+        predictor.write([result.answered for result in results], out, settings.write)

@@ -15,16 +15,16 @@ class Counter:
 
     def __init__(self, bar: Progress, total: int | None, unit: str) -> None:
         self.done = 0
-        self.detections = 0
+        self.found = 0
         self.unit = unit
         self.started = time.monotonic()
         self.bar = bar
         self.task = bar.add_task("predicting", total=total, detail="")
 
-    def advance(self, detections: int) -> None:
-        """One more is done, with so many detections."""
+    def advance(self, found: int) -> None:
+        """One more is done, with so much found in it."""
         self.done += 1
-        self.detections += detections
+        self.found += found
         self.bar.update(self.task, advance=1, detail=f"{self.speed:.1f} {self.unit}/s")
 
     @property
@@ -39,8 +39,8 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def counting(what: str, total: int | None, unit: str) -> Iterator[Counter]:
-    """Count to `total` (unknown: none) on a bar; at the end say what was found and how fast, interrupted or not."""
+def counting(what: str, total: int | None, unit: str, noun: str) -> Iterator[Counter]:
+    """Count to `total` (unknown: none) on a bar; at the end say what was found (the `noun`) and how fast, interrupted or not."""
     console = Console(highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
     more = (TextColumn("{task.fields[detail]}"), TimeRemainingColumn())
@@ -54,11 +54,11 @@ def counting(what: str, total: int | None, unit: str) -> Iterator[Counter]:
         finally:
             of_all = f" of {total}" if total is not None and total != counter.done else ""
             units = unit.removesuffix("s") if counter.done == 1 and not of_all else unit
-            found = counted(counter.detections, "detection")
+            found = counted(counter.found, noun)
             console.print(
                 f"{what}: {counter.done}{of_all} {units}, {found}, {counter.speed:.1f} {unit}/s", markup=False
             )
-            if counter.done and not counter.detections:
+            if counter.done and not counter.found:
                 console.print(
                     "nothing reaches the thresholds; a lower --threshold shows what is less sure", markup=False
                 )

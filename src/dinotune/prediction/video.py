@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,10 @@ from dinotune.data.streams import THREADS, ahead
 from dinotune.errors import DataError
 from dinotune.prediction.progress import counting, say
 from dinotune.prediction.video_files import Film, FrameList, Predicted
-from dinotune.predictor import Predictor
-from dinotune.tasks.drawing import draw_detections
+from dinotune.predictors.base import Predictor
 
 if TYPE_CHECKING:
     import cv2
-    import supervision as sv
 
 USUAL_SPEED = 25.0
 """Frames per second where the file does not say."""
@@ -87,7 +86,7 @@ def _opened(path: Path) -> Iterator[_Video]:
         capture.release()
 
 
-def predict_video(predictor: Predictor, path: Path, drawn: Path, settings: config.Prediction) -> None:
+def predict_video(predictor: Predictor[Any], path: Path, drawn: Path, settings: config.Prediction) -> None:
     """Write a drawn copy to `drawn` and its detections to a JSON beside it, as far as `settings.write` asks for.
 
     With `settings.every` N, both hold every N-th frame, and the copy runs at the speed of the original. Ctrl-C
@@ -102,27 +101,26 @@ def predict_video(predictor: Predictor, path: Path, drawn: Path, settings: confi
             files.append(stack.enter_context(Film(drawn, video.frames_per_second / settings.every)))
         if "json" in settings.write:
             head = _head(predictor, video, settings)
-            files.append(stack.enter_context(FrameList(drawn.with_suffix(".json"), head)))
+            files.append(stack.enter_context(FrameList(drawn.with_suffix(".json"), head, predictor.found)))
         total = math.ceil(video.announced / settings.every) or None
         pool = stack.enter_context(ThreadPoolExecutor(THREADS))
-        counter = stack.enter_context(counting(str(path), total, "frames"))
+        counter = stack.enter_context(counting(str(path), total, "frames", predictor.noun))
         predicted = predictor.stream(((frame, frame.image) for frame in video.frames(settings.every)), settings)
-        for frame in ahead(pool, _draw, predicted, THREADS):
+        for frame in ahead(pool, partial(_draw, predictor), predicted, THREADS):
             for file in files:
                 file.add(frame)
-            counter.advance(len(frame.detections))
+            counter.advance(len(frame.entries))
 
 
-def _head(predictor: Predictor, video: _Video, settings: config.Prediction) -> dict[str, Any]:
+def _head(predictor: Predictor[Any], video: _Video, settings: config.Prediction) -> dict[str, Any]:
     return {
         "file": str(video.path),
         "frames_per_second": video.frames_per_second,
         "every": settings.every,
-        "classes": list(predictor.labels.names),
-        "thresholds": predictor.thresholds(settings.threshold),
+        **predictor.heading(settings.threshold),
     }
 
 
-def _draw(predicted: "tuple[_Frame, sv.Detections]") -> Predicted:
-    frame, detections = predicted
-    return Predicted(frame.number, frame.seconds, draw_detections(frame.image, detections), detections)
+def _draw(predictor: Predictor[Any], predicted: tuple[_Frame, Any]) -> Predicted:
+    frame, answer = predicted
+    return Predicted(frame.number, frame.seconds, predictor.draw(frame.image, answer), predictor.entries(answer))

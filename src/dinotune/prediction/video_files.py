@@ -11,11 +11,9 @@ import numpy as np
 from PIL import Image
 
 from dinotune.errors import DinotuneError
-from dinotune.tasks.detection import detection_entries
 
 if TYPE_CHECKING:
     import cv2
-    import supervision as sv
 
 CODEC = "mp4v"
 """MPEG-4; the H.264 encoders are missing from most builds of OpenCV."""
@@ -29,7 +27,8 @@ class Predicted:
     """0-based, as in the file."""
     seconds: float
     drawn: Image.Image
-    detections: "sv.Detections"
+    entries: list[dict[str, Any]]
+    """What was found, as in JSON."""
 
 
 class _Growing:
@@ -81,19 +80,19 @@ class Film(_Growing):
 
 
 class FrameList(_Growing):
-    """The detections of each frame as JSON, a frame per line; `complete` at the end says whether all are there."""
+    """What was `found` in each frame as JSON, a frame per line; `complete` at the end says whether all are there."""
 
-    def __init__(self, path: Path, head: dict[str, Any]) -> None:
+    def __init__(self, path: Path, head: dict[str, Any], found: str) -> None:
         super().__init__(path)
+        self.found = found
         self.file = self.unfinished.open("w", encoding="utf-8")
         self.file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "frames": [')
         self.separator = "\n"
 
     def add(self, frame: Predicted) -> None:
         """Append a frame."""
-        entry = {"frame": frame.number, "seconds": round(frame.seconds, 3)}
-        detections = detection_entries(frame.detections)
-        self.file.write(self.separator + json.dumps({**entry, "detections": detections}, ensure_ascii=False))
+        entry = {"frame": frame.number, "seconds": round(frame.seconds, 3), self.found: frame.entries}
+        self.file.write(self.separator + json.dumps(entry, ensure_ascii=False))
         self.separator = ",\n"
 
     def close(self, *, complete: bool) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,18 @@ import numpy as np
 from dinotune.backbones.variants import find_variant
 from dinotune.config.experiment import Experiment
 from dinotune.config.fields import sections
+from dinotune.config.head import HEAD_TASKS
+from dinotune.config.heads.query_head import QueryHead
 from dinotune.config.own import OWN_KIND
 from dinotune.config.recipes import MODIFIERS, RECIPES, names
+from dinotune.config.tasks import NEEDS, LabelKind
 from dinotune.config.yaml_file import read_layer
 from dinotune.data.problems import counted
 from dinotune.errors import SettingsError
 from dinotune.starting.survey import Survey
 
 DEFAULT_BACKBONE = "facebook/dinov2-with-registers-small"
-DEFAULT_HEAD = "faster_rcnn"
+DEFAULT_HEADS: Mapping[LabelKind, str] = {"boxes": "faster_rcnn", "classes": "linear_classifier"}
 
 SMALL_OBJECTS = 0.1
 """Quantile that stands for the small objects."""
@@ -43,6 +46,9 @@ CPU = Effort(usual_size=320, largest_size=448, steps=1500, batch_size=2)
 PATIENCE = 3
 """Heads with queries learn so much slower (DETR took 500 epochs where Faster R-CNN takes 36)."""
 
+SMALL_PICTURES = 8
+"""So many times more pictures of a classifier's size are in a step than of a detector's."""
+
 FEWEST_EPOCHS, MOST_EPOCHS = 12, 300
 
 
@@ -60,7 +66,8 @@ class Wishes:
     """What the user and the machine say beforehand."""
 
     backbone: str = DEFAULT_BACKBONE
-    head: str = DEFAULT_HEAD
+    head: str = ""
+    """Empty takes the one that suits the labels."""
     gpu: bool = True
 
     @property
@@ -78,11 +85,16 @@ def choose(survey: Survey, wishes: Wishes) -> list[Choice]:
     """Every setting that differs from the recipe or is worth seeing, in the order of the page.
 
     Raises:
-        SettingsError: there is no such head.
+        SettingsError: there is no such head for the labels that the data has.
     """
-    kinds = [str(kind) for kind in sections(Experiment.model_fields["head"]) if kind != OWN_KIND]
+    kinds = [kind for kind, task in HEAD_TASKS.items() if kind != OWN_KIND and NEEDS[task] == survey.has]
+    wishes = replace(wishes, head=wishes.head or DEFAULT_HEADS[survey.has])
     if wishes.head not in kinds:
-        raise SettingsError(f'--head: there is no "{wishes.head}"; use {" or ".join(kinds)}')
+        task = HEAD_TASKS.get(wishes.head)
+        problem = f"{wishes.head} learns from {NEEDS[task]}" if task else f'there is no "{wishes.head}"'
+        raise SettingsError(f"--head: {problem}; the labels are {survey.has}, so use {' or '.join(kinds)}")
+    if survey.has == "classes":
+        return list(_whole_pictures(survey, wishes))
     patch = _patch(survey, wishes)
     size = _size(survey, wishes.effort, patch)
     return [
@@ -95,6 +107,18 @@ def choose(survey: Survey, wishes: Wishes) -> list[Choice]:
         *_training(survey, wishes),
         *_evaluation(survey),
     ]
+
+
+def _whole_pictures(survey: Survey, wishes: Wishes) -> Iterator[Choice]:
+    """For classes of pictures as wholes."""
+    yield from _base(wishes.head)
+    yield Choice("name", _name(survey), "of the run folder, before date and time")
+    yield from _data(survey)
+    size, why = (224, "at which classifiers are compared") if wishes.gpu else (128, "no GPU here; else 224")
+    yield Choice("data.size", size, why)
+    yield from _backbone(wishes, 16)
+    yield Choice("head.kind", wishes.head, "dinotune list heads prints others")
+    yield from _training(survey, wishes)
 
 
 def _base(head: str) -> Iterator[Choice]:
@@ -218,9 +242,11 @@ def _data(survey: Survey) -> Iterator[Choice]:
 
 def _training(survey: Survey, wishes: Wishes) -> Iterator[Choice]:
     pictures = survey.counts["train"].pictures
-    batch = min(wishes.effort.batch_size * (2 if pictures >= 2000 and wishes.gpu else 1), pictures)
+    usual = wishes.effort.batch_size * (SMALL_PICTURES if survey.has == "classes" else 1)
+    batch = min(usual * (2 if pictures >= 2000 and wishes.gpu else 1), pictures)
     per_epoch = -(-pictures // batch)
-    steps = wishes.effort.steps * (1 if wishes.head == "faster_rcnn" else PATIENCE)
+    head = sections(Experiment.model_fields["head"])[wishes.head]
+    steps = wishes.effort.steps * (PATIENCE if issubclass(head, QueryHead) else 1)
     epochs = int(np.clip(round(steps / per_epoch), FEWEST_EPOCHS, MOST_EPOCHS))
     yield Choice("training.epochs", epochs, f"about {per_epoch:,} steps each, {epochs * per_epoch:,} in all")
     why = "pictures per step; halve it if memory runs out" if wishes.gpu else "no GPU here"

@@ -18,12 +18,18 @@ from dinotune.config.recipes import RECIPES, names
 from dinotune.data.problems import counted
 from dinotune.errors import SettingsError
 from dinotune.files import write_text
-from dinotune.starting.choices import DEFAULT_BACKBONE, DEFAULT_HEAD, Choice, Wishes, choose
+from dinotune.starting.choices import DEFAULT_BACKBONE, Choice, Wishes, choose
 from dinotune.starting.folder import find_data_set
 from dinotune.starting.page import page, tree
 from dinotune.starting.survey import Survey, survey
 
-FORMAT_NAMES = {"coco": "COCO", "voc": "Pascal VOC", "yolo": "YOLO", "torchvision_json": "TorchVision JSON"}
+FORMAT_NAMES = {
+    "coco": "COCO",
+    "voc": "Pascal VOC",
+    "yolo": "YOLO",
+    "torchvision_json": "TorchVision JSON",
+    "image_folder": "ImageFolder",
+}
 
 NO_GPU = "no GPU was found, so the values are small ones for a CPU; write it anew where there is a GPU"
 
@@ -124,7 +130,7 @@ def write_experiment(
     """
     if out is not None:
         _check_free(out, overwrite=overwrite)
-    wishes = Wishes(backbone or DEFAULT_BACKBONE, head or DEFAULT_HEAD, gpu_is_there())
+    wishes = Wishes(backbone or DEFAULT_BACKBONE, head or "", gpu_is_there())
     suggestion = suggest(folder, wishes)
     weights = "" if wishes.backbone in TINY_IDS else out_of_reach(wishes.backbone, HUB_PATIENCE) or ""
     path = out or Path(f"{suggestion.experiment.name}.yaml")
@@ -167,12 +173,8 @@ def _describe(seen: Survey) -> Iterator[str]:
     kind = FORMAT_NAMES.get(found.format, found.format)
     yield f"{found.root}: {kind}; pictures: {counts}{held}"
     height, width = seen.picture_hw
-    small, median, large = np.quantile(seen.object_sides, [0.1, 0.5, 0.9]).tolist()
     yield _classes(seen)
-    yield (
-        f"pictures {width} x {height} px, objects {median:.0f} px (eight of ten {small:.0f} to {large:.0f}), "
-        f"at most {seen.most_objects} in a picture"
-    )
+    yield f"pictures {width} x {height} px{_objects(seen) if seen.has == 'boxes' else ''}"
     yield from seen.notes
     if seen.broken:
         yield (
@@ -181,10 +183,18 @@ def _describe(seen: Survey) -> Iterator[str]:
         )
 
 
+def _objects(seen: Survey) -> str:
+    small, median, large = np.quantile(seen.object_sides, [0.1, 0.5, 0.9]).tolist()
+    sizes = f"objects {median:.0f} px (eight of ten {small:.0f} to {large:.0f})"
+    return f", {sizes}, at most {seen.most_objects} in a picture"
+
+
 def _classes(found: Survey) -> str:
-    """Training boxes by class, most frequent first."""
+    """Training labels by class, most frequent first."""
     by_count = sorted(found.classes.items(), key=lambda item: -item[1])
-    named = [f"{name} {boxes:,}" for name, boxes in by_count[:MOST_CLASSES]]
+    named = [f"{name} {count:,}" for name, count in by_count[:MOST_CLASSES]]
     more = [f"{len(by_count) - MOST_CLASSES} more"] if len(by_count) > MOST_CLASSES else []
-    boxes = counted(found.counts["train"].boxes, "training box")
-    return f"{boxes} of {counted(len(by_count), 'class')}: {', '.join(named + more)}"
+    noun = "training box" if found.has == "boxes" else "training picture"
+    return (
+        f"{counted(found.counts['train'].labels, noun)} of {counted(len(by_count), 'class')}: {', '.join(named + more)}"
+    )

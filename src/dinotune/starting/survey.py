@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from dinotune import config
+from dinotune.config.tasks import LabelKind
 from dinotune.data import formats
 from dinotune.data.buckets import LONGEST
+from dinotune.data.checks.splits import class_counts
 from dinotune.data.formats.base import SPLITS
 from dinotune.data.problems import Findings
 from dinotune.data.records import Records
@@ -19,10 +21,11 @@ from dinotune.starting.folder import Found
 
 @dataclass(frozen=True)
 class Count:
-    """Pictures and boxes of one split."""
+    """Pictures and labels of one split."""
 
     pictures: int
-    boxes: int
+    labels: int
+    """Boxes; or pictures, where those have classes."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,11 @@ class Survey:
     found: Found
     counts: Mapping[str, Count]
     """By split; `val` also where it is held out."""
+    has: LabelKind
     held_out: bool
     """Whether `val` is a share of the training pictures."""
     classes: Mapping[str, int]
-    """Training boxes per class."""
+    """Training labels per class."""
     picture_hw: tuple[int, int]
     """Median height and width in pixels."""
     object_sides: Float64[np.ndarray, "objects"]
@@ -72,7 +76,7 @@ def survey(found: Found) -> Survey:
     # Where validation pictures are held out, the training file was read twice.
     once = Findings(list(dict.fromkeys(findings.problems)))
     targets = ~train.crowd
-    if not targets.any():
+    if not class_counts(train).any():
         why = (
             f" that can be used; dinotune check {found.root} says why"
             if once.stopping
@@ -82,9 +86,10 @@ def survey(found: Found) -> Survey:
     sides = np.sqrt(np.diff(train.boxes.reshape(-1, 2, 2), axis=1).prod(2).reshape(-1))
     return Survey(
         found=found,
-        counts={split: Count(len(read), int((~read.crowd).sum())) for split, read in records.items()},
+        counts={split: Count(len(read), int(class_counts(read).sum())) for split, read in records.items()},
+        has=train.has,
         held_out="val" not in on_disk,
-        classes=_classes(train),
+        classes=dict(zip(train.labels.names, class_counts(train).tolist(), strict=True)),
         picture_hw=(int(np.median(train.sizes_hw[:, 0])), int(np.median(train.sizes_hw[:, 1]))),
         object_sides=sides[targets],
         object_shares=(sides * np.repeat(_scales(train), np.diff(train.offsets)))[targets],
@@ -92,11 +97,6 @@ def survey(found: Found) -> Survey:
         broken=len(once.stopping),
         notes=(*found.notes, *once.notes(), *dict.fromkeys(note for read in records.values() for note in read.notes)),
     )
-
-
-def _classes(records: Records) -> dict[str, int]:
-    counts = np.bincount(records.box_labels[~records.crowd], minlength=len(records.labels))
-    return dict(zip(records.labels.names, counts.tolist(), strict=True))
 
 
 def _scales(records: Records) -> Float64[np.ndarray, "images"]:

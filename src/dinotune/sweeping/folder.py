@@ -38,6 +38,7 @@ class SweepFolder:
     def __init__(self, folder: Path | None, command: dict[str, Any], combinations: Sequence[Combination]) -> None:
         self.folder = folder or Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}"
         self._command = command
+        self.scores = combinations[0].experiment.scores
         check_folder(self.folder)
         before = self._before()
         for combination in combinations:
@@ -68,7 +69,7 @@ class SweepFolder:
 
     def record(self, name: str, error: str, *, finished: bool) -> None:
         """Keep how a run ended."""
-        result = read_result(self.run(name)) if finished else None
+        result = read_result(self.run(name), self.scores) if finished else None
         status: Any = "finished" if finished else "failed"
         self.runs[name] = replace(self.runs[name], status=status, error=error, result=result)
         self.write()
@@ -77,10 +78,10 @@ class SweepFolder:
         """Write `sweep.json` and the table."""
         runs = [vars(run) | {"result": run.result and run.result.to_json()} for run in self.runs.values()]
         rows = rows_of(list(self.runs.values()))
-        table = [numbers(row, rows[0]) for row in rows]
+        table = [numbers(row, rows[0], self.scores) for row in rows]
         write_json(self.folder / "sweep.json", {**self._command, "runs": runs, "table": table})
-        write_text(self.folder / "table.md", markdown(rows))
-        write_text(self.folder / "table.csv", comma_separated(rows))
+        write_text(self.folder / "table.md", markdown(rows, self.scores))
+        write_text(self.folder / "table.csv", comma_separated(rows, self.scores))
 
     def _before(self) -> list[Run]:
         page = self.folder / "sweep.json"
@@ -102,7 +103,7 @@ class SweepFolder:
                 run["name"],
                 run["status"],
                 run["error"],
-                read_result(self.run(run["name"])) if run["status"] == "finished" else None,
+                read_result(self.run(run["name"]), self.scores) if run["status"] == "finished" else None,
             )
             for run in stored["runs"]
         ]

@@ -8,6 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
+from dinotune.config.tasks import Scores
 from dinotune.sweeping.combinations import label
 
 Status = Literal["waiting", "finished", "failed"]
@@ -21,16 +22,15 @@ class Point:
     """Epochs done."""
     minutes: float
     """Minutes of training and evaluation so far."""
-    ap: float
+    score: float
 
 
 @dataclass(frozen=True)
 class Result:
     """What a finished run reached and cost."""
 
-    ap: float | None
-    """Of the best evaluation by AP; none where the split has no objects."""
-    ap50: float | None
+    scores: dict[str, float | None]
+    """Of the best evaluation, first the score that chooses it; none where there was nothing to measure."""
     best_epoch: int | None
     """Epochs done at that evaluation."""
     epochs: int
@@ -50,8 +50,8 @@ class Result:
         return values
 
 
-def read_result(run: Path) -> Result:
-    """The result of a finished run's folder."""
+def read_result(run: Path, scores: Scores) -> Result:
+    """The result of a finished run's folder, by the scores of its task."""
     page = run / "metrics.json"
     best = json.loads(page.read_text(encoding="utf-8")) if page.is_file() else {}
     environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))[-1]
@@ -59,8 +59,7 @@ def read_result(run: Path) -> Result:
     epochs = [line for line in map(json.loads, logged) if line["kind"] == "epoch"]
     minutes = list(accumulate(line["seconds"] / 60 for line in epochs))
     return Result(
-        ap=best.get("AP"),
-        ap50=best.get("AP50"),
+        scores={name: best.get(name) for name in scores.table},
         best_epoch=best["epoch"] + 1 if best else None,
         epochs=len(epochs),
         minutes=minutes[-1],
@@ -68,9 +67,9 @@ def read_result(run: Path) -> Result:
         learning_parameters=environment["learning_parameters"],
         device=environment["gpu"] or environment["device"],
         curve=tuple(
-            Point(line["epoch"] + 1, time, line["AP"])
+            Point(line["epoch"] + 1, time, line[scores.best])
             for line, time in zip(epochs, minutes, strict=True)
-            if line.get("AP") is not None
+            if line.get(scores.best) is not None
         ),
     )
 
@@ -122,15 +121,9 @@ class Row:
     runs: int
     """All runs, those that failed or wait too."""
 
-    @property
-    def ap(self) -> Spread | None:
-        """AP over seeds; none where nothing was measured."""
-        return _spread(result.ap for result in self.results)
-
-    @property
-    def ap50(self) -> Spread | None:
-        """AP50 over seeds."""
-        return _spread(result.ap50 for result in self.results)
+    def score(self, name: str) -> Spread | None:
+        """A score over seeds; none where nothing was measured."""
+        return _spread(result.scores[name] for result in self.results)
 
     @property
     def minutes(self) -> Spread | None:
@@ -138,16 +131,18 @@ class Row:
         return _spread(result.minutes for result in self.results)
 
 
-def change_from(first: Row, row: Row) -> float | None:
-    """Change of the mean AP from the first row; none where there is nothing to compare."""
-    return None if row is first or row.ap is None or first.ap is None else row.ap.mean - first.ap.mean
+def change_from(first: Row, row: Row, score: str) -> float | None:
+    """Change of a mean score from the first row; none where there is nothing to compare."""
+    here, there = row.score(score), first.score(score)
+    return None if row is first or here is None or there is None else here.mean - there.mean
 
 
-def ranges_overlap(first: Row, row: Row) -> bool | None:
-    """Whether the ranges of AP overlap; none for the first row, and with fewer than two seeds."""
-    if row is first or row.ap is None or first.ap is None or min(len(row.ap.values), len(first.ap.values)) < 2:
+def ranges_overlap(first: Row, row: Row, score: str) -> bool | None:
+    """Whether the ranges of a score overlap; none for the first row, and with fewer than two seeds."""
+    here, there = row.score(score), first.score(score)
+    if row is first or here is None or there is None or min(len(here.values), len(there.values)) < 2:
         return None
-    return row.ap.overlaps(first.ap)
+    return here.overlaps(there)
 
 
 def _spread(values: Iterable[float | None]) -> Spread | None:

@@ -16,7 +16,7 @@ from dinotune.sweeping.grammar import Words, check_values, parse, split_values
 from dinotune.sweeping.plot import draw
 from dinotune.sweeping.results import Row, rows_of
 from dinotune.sweeping.tables import print_table
-from dinotune.training.data_check import check_before_training
+from dinotune.training.data_check import check_before_training, require_labels
 from dinotune.training.interrupts import InterruptedRunError
 
 GOAL_MISSED = "FAIL:"
@@ -80,8 +80,8 @@ def sweep(
         _train(folder, combinations, shlex.join([*again, "--out", str(folder.folder)]))
     finally:
         rows = rows_of(list(folder.runs.values()))
-        draw(rows, folder.folder / "plot.png")
-        print_table(rows)
+        draw(rows, folder.scores.best, folder.folder / "plot.png")
+        print_table(rows, folder.scores)
         print(f"Table, plot and runs: {folder.folder}")
     return Sweep(folder.folder, tuple(rows))
 
@@ -135,6 +135,7 @@ def _check(combinations: Sequence[Combination]) -> list[str]:
     lines = []
     for experiment in {(each.data.model_dump_json(), each.evaluation.split): each for each in experiments}.values():
         train = read_records(experiment.data, "train", seed=experiment.seed)
+        require_labels(experiment, train)
         split = experiment.evaluation.split
         measured = read_records(experiment.data, split, seed=experiment.seed, labels=train.labels)
         lines.append(check_before_training(experiment, {"train": train, split: measured}))

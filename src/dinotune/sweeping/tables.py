@@ -8,41 +8,38 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from dinotune.config.tasks import Scores
 from dinotune.sweeping.results import Result, Row, Spread, change_from, ranges_overlap
-
-COLUMNS = ("combination", "runs", "AP", "AP50", "change", "learns", "minutes", "GB", "best epoch")
-
-LEGEND = (
-    "AP and AP50: mean (lowest-highest) over seeds, each run's best evaluation; change of the mean AP from the first "
-    "row; learns: parameters of backbone/adapter/head; minutes with evaluations; GB: highest memory"
-)
 
 PARTS = ("backbone", "adapter", "head")
 
 
-def print_table(rows: Sequence[Row]) -> None:
+def print_table(rows: Sequence[Row], scores: Scores) -> None:
     """Print the table; long cells fold."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=LEGEND, caption_justify="left")
-    for column in COLUMNS:
-        table.add_column(column, overflow="fold", no_wrap=column == COLUMNS[0])
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=_legend(scores), caption_justify="left")
+    first, *others = _columns(scores)
+    table.add_column(first, overflow="fold", no_wrap=True)
+    for column in others:
+        table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(cell.replace("[", r"\[") for cell in _cells(row, rows[0])))
+        table.add_row(*(cell.replace("[", r"\[") for cell in _cells(row, rows[0], scores)))
     console = Console()
     console.print(table)
     for line in _errors(rows):
         console.print(line, markup=False, highlight=False)
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row], scores: Scores) -> str:
     """The table and its errors as Markdown."""
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *(_cells(row, rows[0]) for row in rows)]
+    columns = _columns(scores)
+    lines = [columns, ("---",) * len(columns), *(_cells(row, rows[0], scores) for row in rows)]
     table = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
-    return "\n".join([*table, "", f"{LEGEND}.", *(f"\n- {line}" for line in _errors(rows))]) + "\n"
+    return "\n".join([*table, "", f"{_legend(scores)}.", *(f"\n- {line}" for line in _errors(rows))]) + "\n"
 
 
-def comma_separated(rows: Sequence[Row]) -> str:
+def comma_separated(rows: Sequence[Row], scores: Scores) -> str:
     """A line per combination, every number in a column of its own."""
-    lines = [numbers(row, rows[0]) for row in rows]
+    lines = [numbers(row, rows[0], scores) for row in rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
@@ -50,12 +47,13 @@ def comma_separated(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def numbers(row: Row, first: Row) -> dict[str, object]:
+def numbers(row: Row, first: Row, scores: Scores) -> dict[str, object]:
     """Every number of a row by its name."""
     some: Result | None = row.results[0] if row.results else None
-    scores: dict[str, object] = {}
-    for name, spread in (("AP", row.ap), ("AP50", row.ap50)):
-        scores |= {
+    spreads: dict[str, object] = {}
+    for name in scores.table:
+        spread = row.score(name)
+        spreads |= {
             name: spread and spread.mean,
             f"{name}_lowest": spread and min(spread.values),
             f"{name}_highest": spread and max(spread.values),
@@ -64,9 +62,9 @@ def numbers(row: Row, first: Row) -> dict[str, object]:
     return {
         "combination": row.label,
         "runs": len(row.results),
-        **scores,
-        "change": change_from(first, row),
-        "ranges_overlap": ranges_overlap(first, row),
+        **spreads,
+        "change": change_from(first, row, scores.best),
+        "ranges_overlap": ranges_overlap(first, row, scores.best),
         **{f"{part}_parameters": some and some.learning_parameters[part] for part in PARTS},
         "minutes": row.minutes and row.minutes.mean,
         "memory_gb": some and max(result.memory_gb for result in row.results),
@@ -76,14 +74,25 @@ def numbers(row: Row, first: Row) -> dict[str, object]:
     }
 
 
-def _cells(row: Row, first: Row) -> tuple[str, ...]:
+def _columns(scores: Scores) -> tuple[str, ...]:
+    return ("combination", "runs", *scores.table, "change", "learns", "minutes", "GB", "best epoch")
+
+
+def _legend(scores: Scores) -> str:
+    return (
+        f"{' and '.join(scores.table)}: mean (lowest-highest) over seeds, each run's best evaluation; change of the "
+        f"mean {scores.best} from the first row; learns: parameters of backbone/adapter/head; minutes with "
+        "evaluations; GB: highest memory"
+    )
+
+
+def _cells(row: Row, first: Row, scores: Scores) -> tuple[str, ...]:
     done = len(row.results)
     return (
         row.label,
         str(done) if done == row.runs else f"{done} of {row.runs}",
-        _range(row.ap),
-        _range(row.ap50),
-        _change(first, row),
+        *(_range(row.score(name)) for name in scores.table),
+        _change(first, row, scores.best),
         "/".join(_short(row.results[0].learning_parameters[part]) for part in PARTS) if row.results else "",
         "" if row.minutes is None else f"{row.minutes.mean:.1f}",
         f"{max(result.memory_gb for result in row.results):.2f}" if row.results else "",
@@ -111,8 +120,8 @@ def _best_epochs(row: Row) -> str:
     return ", ".join(f"{result.best_epoch} of {result.epochs}" for result in row.results)
 
 
-def _change(first: Row, row: Row) -> str:
-    change, overlap = change_from(first, row), ranges_overlap(first, row)
+def _change(first: Row, row: Row, score: str) -> str:
+    change, overlap = change_from(first, row, score), ranges_overlap(first, row, score)
     ranges = {None: "", True: ", ranges overlap", False: ", ranges apart"}[overlap]
     return "" if change is None else f"{change:+.3f}{ranges}"
 

@@ -29,7 +29,7 @@ def random_batch(
 def random_targets(
     objects: Sequence[int], classes: int, image_hw: tuple[int, int], generator: torch.Generator
 ) -> Targets:
-    """Boxes and labels for each picture."""
+    """Boxes and labels for each picture, and a class of the picture as a whole."""
     sides = torch.tensor([image_hw[1], image_hw[0]])
     boxes, labels = [], []
     for count in objects:
@@ -37,4 +37,4 @@ def random_targets(
         corner = torch.rand(count, 2, generator=generator) * (sides - size)
         boxes.append(torch.cat([corner, corner + size], dim=1))
         labels.append(torch.randint(0, classes, (count,), generator=generator))
-    return Targets(tuple(boxes), tuple(labels))
+    return Targets(tuple(boxes), tuple(labels), torch.randint(0, classes, (len(boxes),), generator=generator))

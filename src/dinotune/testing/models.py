@@ -13,8 +13,9 @@ from dinotune import config
 from dinotune.backbones.base import Backbone
 from dinotune.model import KEY_BIAS, Model
 from dinotune.testing.batches import random_batch
-from dinotune.testing.tools import awake, by_name, difference, named, require
-from dinotune.types import Detections, Targets
+from dinotune.testing.predictions import check_convention, is_same, joined, what_differs
+from dinotune.testing.tools import awake, by_name, named, require
+from dinotune.types import Targets
 
 TINY = config.Backbone(id="tiny-dinov3", tiny=config.TinyShape(width=32, depth=2))
 """What heads and adapters are tried on, unless told otherwise."""
@@ -81,9 +82,8 @@ def a_batch_predicts_what_its_pictures_predict_alone(trial: ModelTrial) -> None:
     with torch.no_grad():
         together = model.predict(images)
         alone = [model.predict(images[index : index + 1]) for index in range(3)]
-    joined = Detections(*(torch.cat([getattr(a, name) for a in alone]) for name in ("boxes", "scores", "labels")))
-    found = difference(together, joined)
-    require(not found, f"a picture's detections depend on its neighbours in the batch: {found}")
+    found = what_differs(together, joined(alone))
+    require(not found, f"a picture's predictions depend on its neighbours in the batch: {found}")
 
 
 def pictures_without_objects_teach(trial: ModelTrial) -> None:
@@ -113,33 +113,15 @@ def _teaches(trial: ModelTrial, objects: tuple[int, ...]) -> None:
 
 
 def predictions_keep_the_convention(trial: ModelTrial) -> None:
-    """Slots with xyxy boxes in pixels inside the picture, best score first; score 0 and label -1 mean empty."""
+    """Of detections: slots with xyxy boxes in pixels inside the picture, best score first; score 0 and label -1 mean empty.
+
+    Of class scores: shares that sum to 1.
+    """
     model = trial.model()
     images, _ = trial.batch(2, 0, model=model)
     with torch.no_grad():
         found = model.predict(images)
-    boxes, scores, labels = found.boxes, found.scores, found.labels
-    shape = tuple(scores.shape)
-    same = boxes.shape == (*shape, 4) and labels.shape == shape and shape[:1] == (2,)
-    require(
-        same, f"shapes {tuple(boxes.shape)}, {shape}, {tuple(labels.shape)}; give [batch, slots, 4] and [batch, slots]"
-    )
-    require(labels.dtype == torch.int64, f"labels are {labels.dtype}; give int64")
-    require(bool((labels >= -1).all() and (labels < trial.classes).all()), f"labels outside -1..{trial.classes - 1}")
-    require(torch.equal(labels == -1, scores == 0), "an empty slot has label -1 and score 0, a filled one neither")
-    require(bool((scores >= 0).all() and (scores <= 1).all()), "scores outside [0, 1]")
-    require(bool((scores.diff(dim=1) <= 0).all()), "scores are not sorted, best first")
-    _check_boxes(boxes[labels >= 0], images.shape[-2], images.shape[-1])
-
-
-def _check_boxes(boxes: Tensor, height: int, width: int) -> None:
-    require(bool(torch.isfinite(boxes).all()), "boxes are not finite")
-    require(bool((boxes[:, :2] <= boxes[:, 2:]).all()), "boxes are not xyxy: left > right or top > bottom")
-    sides = boxes.new_tensor([width, height, width, height])
-    require(
-        bool((boxes >= 0).all() and (boxes <= sides).all()), f"boxes leave the picture of {width} x {height} pixels"
-    )
-    require(len(boxes) == 0 or bool(boxes.max() > 2), "no side lies beyond 2; give boxes in pixels, not in shares")
+    check_convention(found, images, trial.classes)
 
 
 def an_evaluation_is_loss_and_prediction(trial: ModelTrial) -> None:
@@ -154,17 +136,17 @@ def an_evaluation_is_loss_and_prediction(trial: ModelTrial) -> None:
         expected_losses, expected = model.head.loss(features, targets), model.head.predict(features)
     ours, theirs = losses.values(), expected_losses.values()
     require(ours == theirs, f"evaluate gives losses {ours}, loss gives {theirs}")
-    require(_equal(found, expected), "evaluate gives other predictions than predict")
+    require(is_same(found, expected), "evaluate gives other predictions than predict")
 
 
-def losses_and_boxes_are_fp32(trial: ModelTrial) -> None:
+def losses_and_predictions_are_fp32(trial: ModelTrial) -> None:
     """Whatever autocast surrounds them: bf16 knows three digits."""
     model = trial.model()
     images, targets = trial.batch(2, 0, model=model)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         losses, found = model.loss(images, targets), model.predict(images)
     kinds = {name: value.dtype for name, value in losses.terms.items()}
-    kinds |= {"boxes": found.boxes.dtype, "scores": found.scores.dtype}
+    kinds |= {name: tensor.dtype for name, tensor in vars(found).items() if tensor.is_floating_point()}
     wrong = [f"{name} {kind}" for name, kind in kinds.items() if kind != torch.float32]
     require(not wrong, f"under bf16 autocast: {named(wrong)}; compute them in float32")
 
@@ -178,7 +160,7 @@ def a_saved_model_predicts_the_same(trial: ModelTrial) -> None:
         save_file({name: tensor.clone() for name, tensor in model.state_dict().items()}, file)
         other.load_state_dict(load_file(file))
     with torch.no_grad():
-        same = _equal(model.predict(images), other.predict(images))
+        same = is_same(model.predict(images), other.predict(images))
     require(same, "a model with the same state_dict predicts otherwise; register what it needs as parameter or buffer")
 
 
@@ -196,10 +178,6 @@ def class_rows_are_declared(trial: ModelTrial) -> None:
         require(rows.first + 3 * rows.per_class <= three[name][0], f"{name} ends before the last class")
 
 
-def _equal(first: Detections, second: Detections) -> bool:
-    return all(torch.equal(getattr(first, name), getattr(second, name)) for name in ("boxes", "scores", "labels"))
-
-
 MODEL_CHECKS = by_name(
     every_trainable_parameter_learns_and_no_other,
     a_batch_predicts_what_its_pictures_predict_alone,
@@ -212,7 +190,7 @@ MODEL_CHECKS = by_name(
 HEAD_ONLY_CHECKS = by_name(
     crowded_pictures_teach,
     an_evaluation_is_loss_and_prediction,
-    losses_and_boxes_are_fp32,
+    losses_and_predictions_are_fp32,
     class_rows_are_declared,
 )
 """Those that a head passes or fails whatever backbone it has."""

@@ -8,15 +8,33 @@ from pathlib import Path
 
 from dinotune import config
 from dinotune.backbones.variants import find_variant
+from dinotune.config.tasks import NEEDS, LabelKind
 from dinotune.data.checks.data_set import USUAL_PATCH, decode
 from dinotune.data.checks.splits import check_splits, small_objects
 from dinotune.data.problems import Findings
 from dinotune.data.records import Records
 from dinotune.data.splits import apply_on_error, find_places
+from dinotune.errors import SettingsError
 from dinotune.training.progress import Progress
 
 MOST_PICTURES = 2_000
 """Pictures that are decoded of each split; of larger ones a sample, so that training starts within seconds."""
+
+
+LABELS: Mapping[LabelKind, str] = {"boxes": "boxes around objects", "classes": "a class per picture"}
+
+HEADS: Mapping[LabelKind, str] = {"boxes": "faster_rcnn", "classes": "linear_classifier"}
+"""A head for each kind of labels."""
+
+
+def require_labels(experiment: config.Experiment, records: Records) -> None:
+    """SettingsError where the head learns from, or is measured on, other labels than the data has."""
+    needed = NEEDS[experiment.head.task]
+    if needed != records.has:
+        raise SettingsError(
+            f"head.kind: {experiment.head.kind} needs {LABELS[needed]}, but {records.name} has {LABELS[records.has]}; "
+            f"use e.g. head={HEADS[records.has]}"
+        )
 
 
 def check_before_training(experiment: config.Experiment, records: Mapping[str, Records]) -> str:

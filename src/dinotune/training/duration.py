@@ -12,6 +12,7 @@ from itertools import chain, islice, repeat
 import torch
 
 from dinotune import config
+from dinotune.build import build_answers
 from dinotune.data.batches import Batch
 from dinotune.data.loader import end_workers, evaluation_loader, training_loader
 from dinotune.data.photometric import float_images
@@ -145,8 +146,8 @@ class Timing:
                 self.model,
                 measured,
                 self._until_timed(chain([first], batches), seen),
+                build_answers(self.experiment, measured.labels),
                 precision=self.precision,
-                max_detections=self.experiment.evaluation.max_detections,
             )
             return (time.perf_counter() - started) / len(seen) * len(loader)
         finally:

@@ -6,14 +6,17 @@ from typing import Any
 from dinotune import config
 
 
-def evaluations_without_improvement(epochs: Sequence[Mapping[str, Any]], settings: config.EarlyStopping) -> int:
+def evaluations_without_improvement(
+    epochs: Sequence[Mapping[str, Any]], settings: config.EarlyStopping, score: str
+) -> int:
     """Evaluations in a row, up to the last one, that did not improve on the best before them.
 
     Args:
         epochs: Lines of the epochs in `metrics.jsonl`; those without an evaluation have no `val_loss`.
         settings: What counts as an improvement; an evaluation without the metric is none.
+        score: Name of the task's score.
     """
-    key, sign = ("val_loss", -1) if settings.metric == "loss" else ("AP", 1)
+    key, sign = ("val_loss", -1) if settings.metric == "loss" else (score, 1)
     best, waited = None, 0
     for line in epochs:
         if "val_loss" not in line:
@@ -26,14 +29,14 @@ def evaluations_without_improvement(epochs: Sequence[Mapping[str, Any]], setting
     return waited
 
 
-def why_stop(epochs: Sequence[Mapping[str, Any]], settings: config.EarlyStopping | None) -> str | None:
+def why_stop(epochs: Sequence[Mapping[str, Any]], settings: config.EarlyStopping | None, score: str) -> str | None:
     """Why training should stop here, and what to change to go on; none where it should not."""
     if settings is None:
         return None
-    waited = evaluations_without_improvement(epochs, settings)
+    waited = evaluations_without_improvement(epochs, settings, score)
     if waited < settings.patience:
         return None
-    better = "lower validation loss" if settings.metric == "loss" else "higher AP"
+    better = "lower validation loss" if settings.metric == "loss" else f"higher {score}"
     step = f" by more than {settings.min_improvement}" if settings.min_improvement else ""
     return (
         f"stopped early after epoch {epochs[-1]['epoch'] + 1}: no {better}{step} in {waited} evaluations; to go on, "

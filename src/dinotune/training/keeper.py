@@ -166,12 +166,13 @@ class RunKeeper(pl.Callback):
             line = self._epoch_line(trainer, epoch, evaluation)
             improved = self._update_best(evaluation)
             self._write_files(epoch, improved)
-        if evaluation is not None and "AP" in improved:
-            experiment = module.experiment
-            evaluation.write(evaluation_folder(self.folder, experiment.data, experiment.evaluation.split, "best_AP"))
+        experiment, score = module.experiment, module.experiment.scores.best
+        if evaluation is not None and score in improved:
+            split = experiment.evaluation.split
+            evaluation.write(evaluation_folder(self.folder, experiment.data, split, f"best_{score}"))
             write_json(self.folder / "metrics.json", {"epoch": epoch, **evaluation.to_json()})
         self.metrics_log.epoch(line)
-        self.progress.epoch(line, improved, training.epochs)
+        self.progress.epoch(line, improved, training.epochs, experiment.scores.shown)
         if evaluation is not None:
             self._say_once(*(f"left out of the evaluation: {message}" for message in evaluation.unreadable))
             self._say_once(*evaluation.metrics.notes)
@@ -194,8 +195,8 @@ class RunKeeper(pl.Callback):
             write_checkpoint(self.folder / "checkpoints" / f"{name}.safetensors", module.model, module.description)
 
     def _stop_early(self, trainer: pl.Trainer) -> None:
-        training = self.module.experiment.training
-        reason = why_stop(self.metrics_log.epochs, training.early_stopping)
+        training, score = self.module.experiment.training, self.module.experiment.scores.best
+        reason = why_stop(self.metrics_log.epochs, training.early_stopping, score)
         if reason is not None and self.module.state.epoch < training.epochs:
             trainer.should_stop = True
             self.progress.say(reason)
@@ -238,17 +239,18 @@ class RunKeeper(pl.Callback):
         self.module.description = replace(
             self.module.description, thresholds=metrics.thresholds, metrics=metrics.numbers
         )
-        average_precision, loss = metrics["AP"], evaluation.losses["loss"]
+        name = self.module.experiment.scores.best
+        score, loss = metrics[name], evaluation.losses["loss"]
         improved = []
         if math.isfinite(loss) and loss < best.get("loss", math.inf):
             best["loss"] = loss
             improved.append("loss")
-        # Where AP stays as it is (0 in the first epochs), the lower loss decides; without objects there is no AP.
-        lower = math.isfinite(loss) and not loss >= self.module.state.loss_at_best_ap
-        ties = average_precision == best.get("AP") and lower
-        if average_precision is not None and (average_precision > best.get("AP", -1.0) or ties):
-            best["AP"], self.module.state.loss_at_best_ap = average_precision, loss
-            improved.append("AP")
+        # Where the score stays as it is (AP 0 in the first epochs), the lower loss decides; without objects there is none.
+        lower = math.isfinite(loss) and not loss >= self.module.state.loss_at_best
+        ties = score == best.get(name) and lower
+        if score is not None and (score > best.get(name, -1.0) or ties):
+            best[name], self.module.state.loss_at_best = score, loss
+            improved.append(name)
         return improved
 
     def _save(self, trainer: pl.Trainer) -> None:

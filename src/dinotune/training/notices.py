@@ -31,7 +31,7 @@ def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> lis
         notices.append(
             f"training.early_stopping.patience: {patience} never runs out in {counted(evaluations, 'evaluation')}"
         )
-    slots = 0 if isinstance(experiment.head, config.OwnHead) else experiment.head.slots
+    slots = experiment.head.slots if isinstance(experiment.head, config.FasterRcnn | config.QueryHead) else 0
     limit = experiment.evaluation.max_detections
     if slots and limit > max(100, slots):
         notices.append(f"evaluation.max_detections: {limit}, but head.slots gives {slots} per picture at the most")
@@ -53,7 +53,7 @@ def _idle_settings(head: config.Head) -> list[str]:
 
 def describe_crowding(head: config.Head, train: Records) -> str:
     """How many pictures show more objects than the head can find; empty where none does."""
-    if isinstance(head, config.OwnHead):
+    if not isinstance(head, config.FasterRcnn | config.QueryHead):
         return ""
     limits = {"slots": head.slots}
     if isinstance(head, config.QueryHead):

@@ -12,7 +12,7 @@ from dinotune.data.splits import read_records
 from dinotune.device import Precision, resolve_device, resolve_precision
 from dinotune.model import Model
 from dinotune.training.batch_size import find_batch_size
-from dinotune.training.data_check import check_before_training
+from dinotune.training.data_check import check_before_training, require_labels
 from dinotune.training.duration import find_epochs
 from dinotune.training.initialization import initialize
 from dinotune.training.notices import describe_crowding
@@ -54,6 +54,7 @@ def prepare(
     precision = resolve_precision(experiment.training.precision, device)
     train = read_records(experiment.data, "train", seed=experiment.seed)
     split = experiment.evaluation.split
+    require_labels(experiment, train)
     measured = (
         train if split == "train" else read_records(experiment.data, split, seed=experiment.seed, labels=train.labels)
     )
@@ -87,7 +88,8 @@ def prepare(
 
 def describe_records(records: Records) -> str:
     """Counts of a split, and what the reader left out or changed."""
-    numbers = {"picture": len(records), "box": len(records.boxes), "class": len(records.labels)}
+    boxes = {"box": len(records.boxes)} if records.has == "boxes" else {}
+    numbers = {"picture": len(records), **boxes, "class": len(records.labels)}
     counts = ", ".join(counted(number, noun) for noun, number in numbers.items())
     return "\n  ".join([f"data: {records.name}: {counts}", *records.notes])
 

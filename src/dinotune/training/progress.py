@@ -1,5 +1,6 @@
 """What training shows: a bar with loss, speed, memory and time left, and one line per epoch in `train.log` too."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,13 @@ class Progress:
         """Say that the split is being evaluated."""
         self.bar.update(self.task, detail="evaluating")
 
-    def epoch(self, line: dict[str, Any], improved: list[str], epochs: int) -> None:
-        """The one line of an epoch."""
+    def epoch(self, line: dict[str, Any], improved: list[str], epochs: int, scores: Sequence[str]) -> None:
+        """The one line of an epoch, with these scores where it was evaluated."""
         parts = [f"epoch {line['epoch'] + 1}/{epochs}"]
         for name, label in (("train_loss", "train"), ("val_loss", "val")):
             if line.get(name) is not None:
                 parts.append(f"{label} {line[name]:.4f}")
-        parts += [f"{name} {line[name]:.4f}" for name in ("AP", "AP50", "AP75") if line.get(name) is not None]
+        parts += [f"{name} {line[name]:.4f}" for name in scores if line.get(name) is not None]
         parts += [f"lr {line['learning_rate']:.2e}", f"{line['seconds']:.1f} s"]
         if improved:
             parts.append(f"best {' and '.join(improved)}")

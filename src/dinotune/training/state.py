@@ -19,9 +19,9 @@ class RunState:
     metrics_lines: int = 0
     """Lines of `metrics.jsonl` that belong to the finished work."""
     best: dict[str, float] = field(default_factory=dict)
-    """Best value so far of `AP` (highest) and `loss` (lowest)."""
-    loss_at_best_ap: float = 0.0
-    """Validation loss of the evaluation with the best AP."""
+    """Best value so far of the task's score (highest) and of `loss` (lowest), by name."""
+    loss_at_best: float = 0.0
+    """Validation loss of the evaluation with the best score."""
     skipped_steps: int = 0
     corrupt: list[str] = field(default_factory=list)
     """What was said about each picture that could not be read, once per picture."""

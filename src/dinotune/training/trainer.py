@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
+from dinotune.build import build_answers
 from dinotune.checkpoints import Description, check_backbone, read_resume_file
 from dinotune.config.loading import dump_experiment
 from dinotune.data.batches import Batch
@@ -134,8 +135,8 @@ def _evaluator(preparation: Preparation, loader: DataLoader[Batch]) -> Callable[
         preparation.model,
         preparation.measured,
         loader,
+        build_answers(preparation.experiment, preparation.measured.labels),
         precision=preparation.precision,
-        max_detections=preparation.experiment.evaluation.max_detections,
         on_batch=on_batch,
     )
 
@@ -195,7 +196,7 @@ def _judge(folder: Path, module: TrainingModule, progress: Progress) -> None:
     if goal is None:
         return
     try:
-        progress.say(judge(folder, goal, module.state.without_gradient))
+        progress.say(judge(folder, goal, module.experiment.scores.goal, module.state.without_gradient))
     except GoalMissedError as failure:
         progress.log(str(failure))
         raise

@@ -1,15 +1,18 @@
 """Settings of Faster R-CNN."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from dinotune.config.base import Count, NonNegativeFloat, PositiveFloat, Section, Share
 from dinotune.config.heads.strides import StrideFactors
+from dinotune.config.tasks import TaskName
 
 
 class FasterRcnn(Section):
     """Faster R-CNN (Ren et al. 2015) on a feature pyramid: a simple one for a ViT (Li et al. 2022, ViTDet), a top-down one for ConvNeXt (Lin et al. 2017, FPN)."""
+
+    task: ClassVar[TaskName] = "detection"
 
     kind: Literal["faster_rcnn"] = "faster_rcnn"
     """Name of the head."""

@@ -7,11 +7,13 @@ from pydantic import Field, model_validator
 
 from dinotune.config.base import Count, NonNegativeFloat, PositiveFloat, Section, Switch
 from dinotune.config.heads.class_loss import ClassLoss, CrossEntropy
+from dinotune.config.tasks import TaskName
 
 
 class QueryHead(Section):
     """What all heads of the DETR family share: queries, each matched to one object or to none."""
 
+    task: ClassVar[TaskName] = "detection"
     idle: ClassVar[Mapping[tuple[str, Any], tuple[str, ...]]] = {}
     """Settings that have nothing to do where another one has a value, by its name and that value."""
 

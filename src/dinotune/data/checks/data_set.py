@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dinotune import config
+from dinotune.config.tasks import LabelKind
 from dinotune.data import formats
 from dinotune.data.checks.pictures import Look, check_pictures
 from dinotune.data.checks.splits import check_splits, class_counts, orphans, small_objects
@@ -38,6 +39,7 @@ class SplitCounts:
     """One split in numbers; ignore regions are counted nowhere but in `ignored`."""
 
     split: str
+    has: LabelKind
     pictures: int
     without_objects: int
     boxes: int
@@ -45,7 +47,7 @@ class SplitCounts:
     sizes: Mapping[str, int]
     """Boxes of COCO's size classes `small`, `medium`, `large`."""
     classes: Mapping[str, int]
-    """Boxes of each class."""
+    """Boxes of each class, or pictures where those have classes."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def count_split(split: str, records: Records) -> SplitCounts:
     small, large = int((areas < SMALL).sum()), int((areas > LARGE).sum())
     return SplitCounts(
         split=split,
+        has=records.has,
         pictures=len(records),
         without_objects=int((per_picture == 0).sum()),
         boxes=len(areas),

@@ -21,12 +21,11 @@ def describe(check: DataCheck, most: int | None = 20) -> list[str]:
 
 
 def _counts(counts: SplitCounts) -> Iterator[str]:
+    pictures = f"{counts.split}: {counted(counts.pictures, 'picture')}"
     sizes = ", ".join(f"{number:,} {name}" for name, number in counts.sizes.items())
     ignored = f", {counted(counts.ignored, 'ignore region')}" if counts.ignored else ""
-    yield (
-        f"{counts.split}: {counted(counts.pictures, 'picture')} ({counts.without_objects:,} without objects), "
-        f"{counted(counts.boxes, 'box')} ({sizes}){ignored}"
-    )
+    boxes = f" ({counts.without_objects:,} without objects), {counted(counts.boxes, 'box')} ({sizes}){ignored}"
+    yield pictures + (boxes if counts.has == "boxes" else "")
     ranked = sorted(((name, number) for name, number in counts.classes.items() if number), key=lambda item: -item[1])
     shown = [f"{name} {number:,}" for name, number in ranked[:MOST_CLASSES]]
     shown += [f"… and {len(ranked) - MOST_CLASSES} more classes"] * (len(ranked) > MOST_CLASSES)

@@ -24,7 +24,7 @@ SERVED = 0.9
 
 
 def check_splits(records: Mapping[str, Records], files: Mapping[str, Path]) -> Iterator[Problem]:
-    """Splits without boxes, and classes without, with few, or with untrained boxes; `files` says where each split lies."""
+    """Splits without labels, and classes without, with few, or with untrained ones; `files` says where each split lies."""
     counts = {split: class_counts(read) for split, read in records.items()}
     for split, count in counts.items():
         if not count.sum():
@@ -32,24 +32,29 @@ def check_splits(records: Mapping[str, Records], files: Mapping[str, Path]) -> I
             yield Problem(Kind.NO_BOXES, files[split], message)
     if "train" not in records or not counts["train"].sum():
         return
+    labels = {"boxes": "boxes", "classes": "pictures"}[records["train"].has]
     names, trained = np.array(records["train"].labels.names), counts["train"]
     for split, count in counts.items():
         if untrained := names[(trained == 0) & (count > 0)].tolist():
-            message = f"{split} has boxes of {some(untrained, LISTED)}; train has none"
+            message = f"{split} has {labels} of {some(untrained, LISTED)}; train has none"
             yield Problem(Kind.UNTRAINED_CLASS, files[split], message)
     if unused := names[sum(counts.values()) == 0].tolist():
-        message = f"{len(unused)} of {len(names)} classes have no box in {', '.join(records)}: {some(unused, LISTED)}"
+        message = (
+            f"{len(unused)} of {len(names)} classes have no {labels} in {', '.join(records)}: {some(unused, LISTED)}"
+        )
         yield Problem(Kind.UNUSED_CLASS, files["train"], message)
     rare = np.flatnonzero((trained > 0) & (trained * RARE <= trained.max()))
     if len(rare):
         listed = some((f"{names[i]} ({trained[i]:,})" for i in rare), LISTED)
         most = trained.argmax()
-        message = f"train has {trained[most]:,} boxes of {names[most]}, but {RARE} times fewer or less of {listed}"
+        message = f"train has {trained[most]:,} {labels} of {names[most]}, but {RARE} times fewer or less of {listed}"
         yield Problem(Kind.RARE_CLASS, files["train"], message)
 
 
 def class_counts(records: Records) -> np.ndarray:
-    """Boxes of each class, without ignore regions."""
+    """Boxes of each class, without ignore regions; or pictures, where those have classes."""
+    if records.image_labels is not None:
+        return np.bincount(records.image_labels, minlength=len(records.labels))
     return np.bincount(records.box_labels[~records.crowd], minlength=len(records.labels))
 
 

@@ -3,10 +3,15 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from dinotune.config.tasks import LabelKind
 from dinotune.data.formats.base import SplitPlace
 from dinotune.data.formats.coco.read import LOOKED_FOR as COCO_FILES
 from dinotune.data.formats.coco.read import find_coco, read_coco
 from dinotune.data.formats.coco.write import write_coco
+from dinotune.data.formats.image_folder.layout import LOOKED_FOR as IMAGE_FOLDERS
+from dinotune.data.formats.image_folder.layout import class_folders, find_image_folder
+from dinotune.data.formats.image_folder.read import read_image_folder
+from dinotune.data.formats.image_folder.write import write_image_folder
 from dinotune.data.formats.torchvision_json.read import LOOKED_FOR as TORCHVISION_JSON_FILES
 from dinotune.data.formats.torchvision_json.read import find_torchvision_json, read_torchvision_json
 from dinotune.data.formats.torchvision_json.write import write_torchvision_json
@@ -32,6 +37,7 @@ FINDERS: dict[str, Finder] = {
     "voc": find_voc,
     "yolo": find_yolo,
     "torchvision_json": find_torchvision_json,
+    "image_folder": find_image_folder,
 }
 """Places of the splits (`train`, `val`, `test`) in a data set's folder, by format."""
 
@@ -40,6 +46,7 @@ READERS: dict[str, Reader] = {
     "voc": read_voc,
     "yolo": read_yolo,
     "torchvision_json": read_torchvision_json,
+    "image_folder": read_image_folder,
 }
 
 WRITERS: dict[str, Writer] = {
@@ -47,8 +54,18 @@ WRITERS: dict[str, Writer] = {
     "voc": write_voc,
     "yolo": write_yolo,
     "torchvision_json": write_torchvision_json,
+    "image_folder": write_image_folder,
 }
 """Write splits below a folder with their pictures (`copy`, `link`, `none`), and say what the format cannot hold."""
+
+HOLDS: dict[str, LabelKind] = {
+    "coco": "boxes",
+    "voc": "boxes",
+    "yolo": "boxes",
+    "torchvision_json": "boxes",
+    "image_folder": "classes",
+}
+"""What the labels of a format say something about; any two of a kind can be turned into each other."""
 
 ORIGINALS = ("coco", "voc")
 """Formats with ids or ignore regions. The others lack both, and often lie beside one of these as a copy."""
@@ -63,6 +80,8 @@ def detect_format(root: Path) -> str:
     """
     require_folder(root)
     found = {kind: places for kind, find in FINDERS.items() if (places := find(root))}
+    if len(found) > 1:
+        found.pop("image_folder", None)  # folders of pictures lie in every data set
     if not found:
         raise DataError(nothing_found(root))
     if len(found) > 1 and is_guessed(found.get("voc", {})):
@@ -85,7 +104,7 @@ def require_folder(root: Path) -> None:
 
 def passed_over(root: Path, chosen: str) -> tuple[str, ...]:
     """A sentence on the formats of a folder that `detect_format` passed over."""
-    others = [kind for kind, find in FINDERS.items() if kind != chosen and find(root)]
+    others = [kind for kind, find in FINDERS.items() if kind not in (chosen, "image_folder") and find(root)]
     if not others:
         return ()
     return (
@@ -100,7 +119,11 @@ def format_of(annotations: Path) -> str:
             return "voc"
         if next(annotations.rglob("*.txt"), None):
             return "yolo"
-        raise DataError(f"{annotations}: holds neither XML files (Pascal VOC) nor label files *.txt (YOLO)")
+        if class_folders(annotations):
+            return "image_folder"
+        raise DataError(
+            f"{annotations}: holds neither XML files (Pascal VOC) nor label files *.txt (YOLO) nor a folder per class"
+        )
     if annotations.suffix in (".yaml", ".yml"):
         return "yolo"
     return "torchvision_json" if annotations.is_file() and _first_letter(annotations) == "[" else "coco"
@@ -123,6 +146,7 @@ def nothing_found(root: Path, only: str | None = None) -> str:
         "voc": ("Pascal VOC", VOC_FILES),
         "yolo": ("YOLO", YOLO_FILES),
         "torchvision_json": ("TorchVision JSON", TORCHVISION_JSON_FILES),
+        "image_folder": ("ImageFolder", IMAGE_FOLDERS),
     }
     described = [f"{name} ({files})" for kind, (name, files) in looked_for.items() if only in (None, kind)]
     entries = sorted(path.name for path in root.iterdir())

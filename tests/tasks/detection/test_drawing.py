@@ -8,7 +8,7 @@ import pytest
 import supervision as sv
 from PIL import Image
 
-from dinotune.tasks.drawing import GAP, class_colour, draw_comparison, draw_detections
+from dinotune.tasks.detection.drawing import GAP, class_colour, draw_comparison, draw_detections
 
 GREY = Image.new("RGB", (640, 480), (128, 128, 128))
 
@@ -99,5 +99,7 @@ def test_comparison_has_truth_on_the_left() -> None:
 
 
 def test_supervision_is_not_imported_before_drawing() -> None:
-    code = "import sys, dinotune.tasks.drawing; sys.exit('supervision' in sys.modules or 'cv2' in sys.modules)"
+    code = (
+        "import sys, dinotune.tasks.detection.drawing; sys.exit('supervision' in sys.modules or 'cv2' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-W", "error", "-c", code], check=False).returncode == 0

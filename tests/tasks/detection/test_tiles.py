@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from dinotune.tasks.detected_boxes import DetectedBoxes
-from dinotune.tasks.tiles import View, merge_tiles, tile_views
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes
+from dinotune.tasks.detection.tiles import View, merge_tiles, tile_views
 
 PICTURE = (100, 180)
 VIEWS = [(0, 0, 100, 100), (80, 0, 180, 100)]

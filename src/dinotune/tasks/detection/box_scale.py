@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from dinotune.data.records import Records
-from dinotune.tasks.detected_boxes import DetectedBoxes
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes
 
 BIN = 0.03
 """Width of a vote's bin: sizes that differ by 3 % vote together."""

@@ -1,10 +1,11 @@
-"""A trained model for use: pictures in, `supervision.Detections` in the picture's own pixels out."""
+"""A trained model for use: pictures in, answers in each picture's own pixels out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 import torch
 from jaxtyping import UInt8
@@ -13,30 +14,25 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from dinotune import config
-from dinotune.checkpoints import Description, load_model
+from dinotune.checkpoints import Description
 from dinotune.data.any_picture import Picture, Pictures, to_pil
 from dinotune.data.batches import Batch
 from dinotune.data.buckets import network_size
 from dinotune.data.records import LabelSet
 from dinotune.data.streams import THREADS, ahead, batches_of_one_shape
 from dinotune.device import autocast, memory_explained, resolve_device, resolve_precision
-from dinotune.files import find_checkpoint
 from dinotune.model import Model
-from dinotune.tasks.detected_boxes import DetectedBoxes
-from dinotune.tasks.detection import above_thresholds, in_picture_pixels, to_supervision, used_thresholds
-from dinotune.tasks.tiles import merge_tiles, tile_views
-from dinotune.types import Targets
-
-if TYPE_CHECKING:
-    import supervision as sv
+from dinotune.types import Predictions, Targets
 
 Key = TypeVar("Key")
+Answer = TypeVar("Answer")
+"""What a user gets for a picture."""
 
 PLAIN = config.Prediction()
 
 
 @dataclass(frozen=True)
-class _Prepared(Generic[Key]):
+class Prepared(Generic[Key]):
     """A picture as the network takes it."""
 
     key: Key
@@ -44,8 +40,26 @@ class _Prepared(Generic[Key]):
     picture_hw: tuple[int, int]
 
 
-class Predictor:
-    """A model with its classes and thresholds, on one device."""
+@dataclass(frozen=True)
+class Answered(Generic[Answer]):
+    """A picture file with its answer."""
+
+    path: Path
+    number: int
+    """From 1, in the order of the files."""
+    picture_hw: tuple[int, int]
+    answer: Answer
+
+
+class Predictor(ABC, Generic[Answer]):
+    """A model with its classes, on one device; each task has its own kind."""
+
+    noun: ClassVar[str]
+    """What is found in a picture."""
+    found: ClassVar[str]
+    """The same in the plural; files have it under this name."""
+    writes: ClassVar[frozenset[str]] = frozenset({"json", "pictures"})
+    """What can be written of the answers, of `config.Prediction.write`."""
 
     def __init__(self, model: Model, description: Description, device: str = "auto") -> None:
         self.description = description
@@ -75,10 +89,6 @@ class Predictor:
         """
         self.model.merge_adapter()
 
-    def thresholds(self, threshold: float | None = None) -> dict[str, float]:
-        """Lowest score that counts, per class name: `threshold`, or else the stored ones, or else 0.5."""
-        return used_thresholds(self.labels, self.description.thresholds, threshold)
-
     @overload
     def predict(
         self,
@@ -89,7 +99,7 @@ class Predictor:
         overlap: float = PLAIN.overlap,
         whole: bool = PLAIN.whole,
         batch_size: int = PLAIN.batch_size,
-    ) -> "sv.Detections": ...
+    ) -> Answer: ...
     @overload
     def predict(
         self,
@@ -100,7 +110,7 @@ class Predictor:
         overlap: float = PLAIN.overlap,
         whole: bool = PLAIN.whole,
         batch_size: int = PLAIN.batch_size,
-    ) -> "list[sv.Detections]": ...
+    ) -> list[Answer]: ...
 
     def predict(
         self,
@@ -111,21 +121,21 @@ class Predictor:
         overlap: float = PLAIN.overlap,
         whole: bool = PLAIN.whole,
         batch_size: int = PLAIN.batch_size,
-    ) -> "sv.Detections | list[sv.Detections]":
-        """Detections of one picture, or a list of them for several, best score first.
+    ) -> Answer | list[Answer]:
+        """The answer for one picture, or a list of them for several, best score first.
 
         Args:
             pictures: A path, PIL picture, array or tensor (RGB), or a list of them.
-            threshold: Lowest score that counts; none takes each class's best-F1 score from the evaluation (0.5
-                where there is none).
-            tiles: Cut pictures larger than this many pixels into overlapping tiles of that size.
+            threshold: Lowest score that counts; none takes what suits the task: a detector's best-F1 score of each
+                class from the evaluation (0.5 where there is none), all of a classifier's.
+            tiles: Cut pictures larger than this many pixels into overlapping tiles of that size (detectors).
             overlap: Share of a tile that its neighbour sees too.
             whole: Beside the tiles, look at the whole picture for objects larger than any tile.
             batch_size: Pictures or tiles per step of the network.
 
         Raises:
             DataError: a file cannot be read as a picture.
-            DinotuneError: another type, shape or range of values.
+            DinotuneError: another type, shape or range of values; a setting that is not this task's.
         """
         settings = config.Prediction.checked(
             threshold=threshold, tiles=tiles, overlap=overlap, whole=whole, batch_size=batch_size
@@ -136,71 +146,58 @@ class Predictor:
         found = dict(self.stream(images, settings))
         return [found[index] for index in range(len(pictures))]
 
+    @abstractmethod
     def stream(
         self, pictures: Iterable[tuple[Key, Image.Image]], settings: config.Prediction = PLAIN
-    ) -> "Iterator[tuple[Key, sv.Detections]]":
-        """Detections of any number of RGB pictures, each with the key it came with; the order may change.
+    ) -> Iterator[tuple[Key, Answer]]:
+        """Answers for any number of RGB pictures, each with the key it came with; the order may change.
 
         Pictures that share a network shape are computed together; a few batches are held at a time.
         """
-        detected: Iterable[tuple[Key, DetectedBoxes]]
-        if settings.tiles is None:
-            detected = self._detect_all(pictures, settings.batch_size)
-        else:
-            detected = ((key, self._detect_in_tiles(image, settings)) for key, image in pictures)
-        thresholds = self.thresholds(settings.threshold)
-        for key, rows in detected:
-            yield key, to_supervision(above_thresholds(rows, self.labels, thresholds), self.labels)
 
-    def _detect_in_tiles(self, picture: Image.Image, settings: config.Prediction) -> DetectedBoxes:
-        assert settings.tiles is not None
-        picture_hw = (picture.height, picture.width)
-        views = tile_views(picture_hw, settings.tiles, settings.overlap)
-        if len(views) == 1:
-            return self._detect_whole(picture)
-        crops = ((index, picture.crop(view)) for index, view in enumerate(views))
-        # Boxes that do not count must not push aside those that do.
-        thresholds = self.thresholds(settings.threshold)
-        found = {
-            index: above_thresholds(rows, self.labels, thresholds)
-            for index, rows in self._detect_all(crops, settings.batch_size)
-        }
-        whole = self._detect_whole(picture) if settings.whole else DetectedBoxes.empty()
-        whole = above_thresholds(whole, self.labels, thresholds)
-        return merge_tiles([found[index] for index in range(len(views))], views, picture_hw, whole)
+    def heading(self, threshold: float | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """What a JSON file of answers begins with."""
+        return {"classes": list(self.labels.names)}
 
-    def _detect_whole(self, picture: Image.Image) -> DetectedBoxes:
-        [rows] = self._detect([self._prepare((0, picture))])
-        return rows
+    @abstractmethod
+    def describe_threshold(self, threshold: float | None = None) -> str:
+        """Which scores count, in a line."""
 
-    def _detect_all(
+    @abstractmethod
+    def draw(self, image: Image.Image, answer: Answer) -> Image.Image:
+        """A copy of the picture with its answer."""
+
+    @abstractmethod
+    def entries(self, answer: Answer) -> list[dict[str, Any]]:
+        """The answer for a JSON file, as a list of what was found."""
+
+    @abstractmethod
+    def write(self, answered: Sequence[Answered[Answer]], out: Path, kinds: Sequence[str]) -> None:
+        """Write files of the task's own below `out`, as far as `kinds` names them: not `json`, not `pictures`."""
+
+    def batches(
         self, pictures: Iterable[tuple[Key, Image.Image]], batch_size: int
-    ) -> Iterator[tuple[Key, DetectedBoxes]]:
+    ) -> Iterator[tuple[list[Key], Predictions, Batch]]:
+        """Run the network on pictures, those of one network shape together."""
         with ThreadPoolExecutor(THREADS) as pool:
-            prepared = ahead(pool, self._prepare, pictures, batch_size)
-            for batch in batches_of_one_shape(prepared, lambda item: item.image.shape, batch_size):
-                yield from zip([item.key for item in batch], self._detect(batch), strict=True)
+            prepared = ahead(pool, self.prepare, pictures, batch_size)
+            for group in batches_of_one_shape(prepared, lambda item: item.image.shape, batch_size):
+                yield [item.key for item in group], *self.run(group)
 
-    def _prepare(self, keyed: tuple[Key, Image.Image]) -> _Prepared[Key]:
+    def prepare(self, keyed: tuple[Key, Image.Image]) -> Prepared[Key]:
+        """Resize a picture for the network."""
         key, picture = keyed
         picture_hw = (picture.height, picture.width)
         size = network_size(picture_hw, self.description.experiment.data, self.model.size_multiple)
-        return _Prepared(
+        return Prepared(
             key, transforms.resize(transforms.pil_to_tensor(picture), list(size), antialias=True), picture_hw
         )
 
     @torch.no_grad()
-    def _detect(self, pictures: Sequence[_Prepared[Key]]) -> list[DetectedBoxes]:
+    def run(self, pictures: Sequence[Prepared[Key]]) -> tuple[Predictions, Batch]:
+        """Predictions of pictures of one network shape, and the batch that they made, with image ids from 0."""
         images = torch.stack([item.image for item in pictures])
         sizes, ids = tuple(item.picture_hw for item in pictures), tuple(range(len(pictures)))
         batch = Batch(images, Targets((), ()), ids, ("",) * len(ids), sizes, (), 0, 0).to(self.device)
         with autocast(self.device, self.precision), memory_explained("predict with a lower batch_size"):
-            detections = self.model.predict(batch.images.float() / 255)
-        rows = in_picture_pixels(detections, batch)
-        return [rows.select(rows.image_ids == number) for number in ids]
-
-
-def load_predictor(source: str | Path, device: str = "auto") -> Predictor:
-    """The model of a run folder (its best by AP) or of one checkpoint file, ready to predict."""
-    model, description = load_model(find_checkpoint(Path(source)))
-    return Predictor(model, description, device)
+            return self.model.predict(batch.images.float() / 255), batch

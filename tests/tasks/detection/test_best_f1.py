@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dinotune.data.records import ImageRecord, Records
-from dinotune.tasks.best_f1 import best_f1, overlaps
-from dinotune.tasks.detected_boxes import DetectedBoxes
-from tests.tasks.boxes_by_hand import image, oracle, random_detections, random_records, records_by_hand
+from dinotune.tasks.detection.best_f1 import best_f1, overlaps
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes
+from tests.tasks.detection.boxes_by_hand import image, oracle, random_detections, random_records, records_by_hand
 
 Box = list[float]
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from dinotune.data.records import Records
-from dinotune.tasks.detected_boxes import DetectedBoxes
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes
 
 IOU = 0.5
 

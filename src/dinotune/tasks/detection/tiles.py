@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from dinotune.tasks.best_f1 import overlaps
-from dinotune.tasks.detected_boxes import DetectedBoxes
+from dinotune.tasks.detection.best_f1 import overlaps
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes
 
 SAME = 0.5
 """IoU from which boxes of two tiles show one object."""

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from dinotune.data.records import LabelSet, Records
-from dinotune.tasks.best_f1 import overlaps
-from dinotune.tasks.box_scale import other_size_hypotheses, picture_sizes, scaled
-from dinotune.tasks.coco_metrics import average_precision
-from dinotune.tasks.detected_boxes import DetectedBoxes
+from dinotune.tasks.detection.best_f1 import overlaps
+from dinotune.tasks.detection.box_scale import other_size_hypotheses, picture_sizes, scaled
+from dinotune.tasks.detection.coco_metrics import average_precision
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes
 
 GOOD = 0.05
 """From this AP on there is nothing to explain."""

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from dinotune.data.records import Records
-from dinotune.tasks.best_f1 import OperatingPoint, best_f1
-from dinotune.tasks.detected_boxes import DetectedBoxes, check_labels, to_coco_ground_truth, to_coco_results
+from dinotune.tasks.base import Metrics
+from dinotune.tasks.detection.best_f1 import OperatingPoint, best_f1
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes, check_labels, to_coco_ground_truth, to_coco_results
 
 COCO_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 STANDARD_LIMIT = 100
@@ -21,29 +22,25 @@ IOU_50, IOU_75 = 0, 5
 AREAS = {"": 0, "s": 1, "m": 2, "l": 3}
 
 
-@dataclass(frozen=True)
-class DetectionMetrics:
-    """What one set of detections is worth on one split. None stands where nothing can be measured."""
+@dataclass(frozen=True, kw_only=True)
+class DetectionMetrics(Metrics):
+    """What one set of detections is worth: COCO's twelve numbers, with another limit than 100 also `AP@max300` and so on.
 
-    numbers: dict[str, float | None]
-    """The twelve COCO numbers; with another limit than 100 also `AP@max300`, `AR@max300` and so on."""
+    Of a class: AP, AP50, objects, threshold, precision, recall, F1 (IoU 0.5, score >= threshold).
+    """
+
     precision: float
     """At the per-class thresholds and IoU 0.5, over all classes together."""
     recall: float
     f1: float
-    per_class: dict[str, dict[str, float | int | None]]
-    """Class name -> AP, AP50, objects, threshold, precision, recall, F1 (IoU 0.5, score >= threshold)."""
-    images: int
     objects: int
     """Without crowd regions."""
     detections: int
-    notes: tuple[str, ...] = ()
-    """Warnings about the measurement itself, a sentence each."""
 
     def __getitem__(self, name: str) -> float | None:
         """A number by its name: `metrics["AP50"]`; KeyError for an unknown one."""
         overall = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
-        return overall[name] if name in overall else self.numbers[name]
+        return overall[name] if name in overall else super().__getitem__(name)
 
     @property
     def thresholds(self) -> dict[str, float | None]:
@@ -52,17 +49,8 @@ class DetectionMetrics:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `metrics.json`."""
-        return {
-            **self.numbers,
-            "precision": self.precision,
-            "recall": self.recall,
-            "F1": self.f1,
-            "per_class": self.per_class,
-            "images": self.images,
-            "objects": self.objects,
-            "detections": self.detections,
-            "notes": list(self.notes),
-        }
+        overall = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
+        return {**super().to_json(), **overall, "objects": self.objects, "detections": self.detections}
 
 
 @dataclass(frozen=True)

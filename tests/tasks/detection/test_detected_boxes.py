@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from dinotune.errors import DataError
-from dinotune.tasks.detected_boxes import DetectedBoxes, from_coco_results, to_coco_ground_truth, to_coco_results
-from tests.tasks.boxes_by_hand import LABELS, oracle, random_detections, records_by_hand
+from dinotune.tasks.detection.detected_boxes import (
+    DetectedBoxes,
+    from_coco_results,
+    to_coco_ground_truth,
+    to_coco_results,
+)
+from tests.tasks.detection.boxes_by_hand import LABELS, oracle, random_detections, records_by_hand
 
 
 def test_results_hold_original_ids_and_xywh() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dinotune.data.records import ImageRecord, LabelSet, Records
-from dinotune.tasks.detected_boxes import DetectedBoxes
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes
 
 LABELS = LabelSet(names=("cat", "dog", "kite"), ids=(17, 18, 4))
 """Sparse ids that are not in ascending order, as a data set may have them."""

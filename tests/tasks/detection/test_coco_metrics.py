@@ -11,9 +11,14 @@ import pytest
 
 from dinotune.data.records import ImageRecord, LabelSet, Records
 from dinotune.errors import DataError
-from dinotune.tasks.coco_metrics import COCO_NUMBERS, average_precision, measure
-from dinotune.tasks.detected_boxes import DetectedBoxes, from_coco_results, to_coco_ground_truth, to_coco_results
-from tests.tasks.boxes_by_hand import image, oracle, random_detections, random_records, records_by_hand
+from dinotune.tasks.detection.coco_metrics import COCO_NUMBERS, average_precision, measure
+from dinotune.tasks.detection.detected_boxes import (
+    DetectedBoxes,
+    from_coco_results,
+    to_coco_ground_truth,
+    to_coco_results,
+)
+from tests.tasks.detection.boxes_by_hand import image, oracle, random_detections, random_records, records_by_hand
 
 PUBLISHED = [0.505, 0.697, 0.573, 0.586, 0.519, 0.501, 0.387, 0.594, 0.595, 0.640, 0.566, 0.564]
 """`val2014_fake_eval_res.txt` of the COCO API, bbox."""

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dinotune.data.records import LabelSet, Records
-from dinotune.tasks.coco_metrics import average_precision
-from dinotune.tasks.detected_boxes import DetectedBoxes
-from dinotune.tasks.diagnosis import explain_zero
-from tests.tasks.boxes_by_hand import LABELS, image, oracle, random_records
+from dinotune.tasks.detection.coco_metrics import average_precision
+from dinotune.tasks.detection.detected_boxes import DetectedBoxes
+from dinotune.tasks.detection.diagnosis import explain_zero
+from tests.tasks.detection.boxes_by_hand import LABELS, image, oracle, random_records
 
 
 def pictures_of_many_sizes() -> Records:

@@ -1,0 +1,34 @@
+"""The tasks: the labels that each learns from, and the numbers that judge it."""
+
+from typing import Literal, NamedTuple
+
+TaskName = Literal["detection", "classification"]
+
+
+LabelKind = Literal["boxes", "classes"]
+"""What labels say something about: objects, each with a box; or pictures as a whole."""
+
+NEEDS: dict[TaskName, LabelKind] = {"detection": "boxes", "classification": "classes"}
+"""The labels that a task learns from."""
+
+
+class Scores(NamedTuple):
+    """Names of a task's scores; higher is better."""
+
+    best: str
+    """Chooses the best epoch; files of that epoch bear its name."""
+    goal: str
+    """What `training.must_reach` means where it names none."""
+    shown: tuple[str, ...]
+    """Those in the line of an epoch."""
+
+    @property
+    def table(self) -> tuple[str, ...]:
+        """Those in tables, first the one that chooses the best epoch."""
+        return self.shown[:2]
+
+
+SCORES: dict[TaskName, Scores] = {
+    "detection": Scores(best="AP", goal="AP50", shown=("AP", "AP50", "AP75")),
+    "classification": Scores(best="top1", goal="top1", shown=("top1", "top5")),
+}

@@ -1,0 +1,1 @@
+"""ImageFolder: a folder of pictures per class, `SPLIT/CLASS/*.jpg`."""

@@ -1,0 +1,47 @@
+"""Where the splits of an ImageFolder data set lie, and what tells class folders from others."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from dinotune.data.formats.base import SPLIT_ALIASES, SplitPlace, is_picture_name
+
+LOOKED_FOR = "SPLIT/CLASS/*.jpg or CLASS/*.jpg, of two classes or more"
+
+NO_CLASSES = {
+    "images", "labels", "annotations", "masks", "jpegimages", "imagesets", "segmentationclass", "segmentationobject",
+    "runs", *(alias for aliases in SPLIT_ALIASES.values() for alias in aliases),
+}  # fmt: skip
+"""Names of folders that other formats use, in small letters."""
+
+FIRST_FILES = 50
+"""So many files of a folder are looked at, to see whether it holds pictures."""
+
+
+def find_image_folder(root: Path) -> dict[str, SplitPlace]:
+    """Splits by name (`train`, `val`, `test`); empty where nothing is found. Class folders in the root are `train`."""
+    found = {}
+    for split, aliases in SPLIT_ALIASES.items():
+        holding = (root / alias for alias in aliases if _holds_classes(root / alias))
+        if folder := next(holding, None):
+            found[split] = SplitPlace(folder, (folder,))
+    if found or not _holds_classes(root):
+        return found
+    return {"train": SplitPlace(root, (root,))}
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """Folders of a split that may each be a class, sorted by name; hidden ones are none."""
+    inner = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    return sorted(path for path in inner if path.name.lower() not in NO_CLASSES)
+
+
+def _holds_classes(folder: Path) -> bool:
+    """Whether two folders or more, with pictures of their own, lie in it, and no pictures beside them."""
+    if not folder.is_dir() or any(_pictures(folder)):
+        return False
+    return len(list(islice((inner for inner in class_folders(folder) if any(_pictures(inner))), 2))) == 2
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    return (path for path in islice(folder.iterdir(), FIRST_FILES) if is_picture_name(path) and path.is_file())

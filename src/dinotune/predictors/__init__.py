@@ -1,0 +1,1 @@
+"""Trained models for use: a predictor per task, with the same verbs."""

@@ -1,0 +1,1 @@
+"""Classification of whole pictures: scores from model to user, and what they are worth."""

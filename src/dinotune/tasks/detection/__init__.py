@@ -1,0 +1,1 @@
+"""Object detection: boxes from model to user, and what they are worth."""
