@@ -1,4 +1,4 @@
-"""Detectors from Meta's DINOv2 and DINOv3 vision transformers.
+"""Detectors and classifiers from Meta's DINOv2 and DINOv3 vision transformers.
 
 The public names; each is loaded on first use, so that `import dinotune` loads no torch.
 """
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         OwnHead,
         PlainDetr,
         Prediction,
+        Probe,
         Sgd,
         Split,
         Steps,
@@ -49,8 +50,9 @@ if TYPE_CHECKING:
     from dinotune.data.images import read_image
     from dinotune.errors import DinotuneError
     from dinotune.heads.base import ClassRows, Head
+    from dinotune.probing import probe
     from dinotune.sweeping import sweep
-    from dinotune.types import Detections, Features, Losses, Targets
+    from dinotune.types import ClassScores, Detections, Features, Losses, Targets
 
 __version__ = "0.1.0"
 
@@ -62,6 +64,7 @@ __all__ = [
     "Backbone",
     "Bottleneck",
     "ClassRows",
+    "ClassScores",
     "Cosine",
     "CrossEntropy",
     "Daga",
@@ -88,6 +91,7 @@ __all__ = [
     "OwnHead",
     "PlainDetr",
     "Prediction",
+    "Probe",
     "Sgd",
     "Split",
     "Steps",
@@ -101,6 +105,7 @@ __all__ = [
     "evaluate",
     "load",
     "load_backbone",
+    "probe",
     "read_image",
     "resume",
     "sweep",
@@ -110,6 +115,7 @@ __all__ = [
 _HOMES = {
     "Adapter": "dinotune.adapters.base",
     "ClassRows": "dinotune.heads.base",
+    "ClassScores": "dinotune.types",
     "Detections": "dinotune.types",
     "DinotuneError": "dinotune.errors",
     "Features": "dinotune.types",
@@ -121,6 +127,7 @@ _HOMES = {
     "evaluate": "dinotune.api",
     "load": "dinotune.api",
     "load_backbone": "dinotune.backbones",
+    "probe": "dinotune.probing",
     "read_image": "dinotune.data.images",
     "resume": "dinotune.api",
     "sweep": "dinotune.sweeping",

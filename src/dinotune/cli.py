@@ -197,6 +197,39 @@ def sweep(
 
 
 @app.command()
+def probe(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FOLDER|EXPERIMENT MODIFIER KEY=VALUE",
+            help="Folder of pictures per class, recipe or YAML file; then modifiers of it, and settings to change.",
+        ),
+    ],
+    views: Annotated[int, typer.Option(help="Views of each training picture; from 2 on random ones too.")] = 1,
+    epochs: Annotated[int, typer.Option(help="Passes of the linear classifiers over the features.")] = 100,
+    out: Out = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty the folder --out first.")] = False,
+) -> None:
+    """Measure a frozen backbone on classes of pictures: neighbours, logistic regression, linear classifiers.
+
+    dinotune probe linear_classifier data=FOLDER backbone=facebook/dinov2-with-registers-base
+
+    Every picture goes through the backbone once. The best linear classifier is kept as a model.
+    """
+    names, overrides = _split(words)
+    if not names:
+        raise SettingsError("probe: name a folder or an experiment, e.g. dinotune probe linear_classifier data=FOLDER")
+    from dinotune.config.probe import Probe
+    from dinotune.starting.suggestion import load_start
+
+    settings = Probe.checked(views=views, epochs=epochs)
+    loaded = load_start(names[0], names[1:], overrides)
+    from dinotune import probing
+
+    probing.probe(loaded.experiment, settings, out=out, overwrite=overwrite, notes=loaded.notes)
+
+
+@app.command()
 def check(
     words: Annotated[
         list[str],

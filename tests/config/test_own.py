@@ -51,7 +51,7 @@ def test_options_are_merged_and_another_class_drops_them(override: str, options:
 def test_a_kind_of_the_package_drops_what_was_given_to_the_own_one() -> None:
     loaded = load_experiment(WINDOW, (), ["head=detr"], {})
     assert loaded.experiment.head == config.Detr()
-    assert loaded.notes == ("head: my_lab.heads:WindowHead -> detr, which drops options",)
+    assert loaded.notes == ("head: my_lab.heads:WindowHead -> detr, which drops options, task",)
     back = load_experiment(loaded.experiment, (), ["head=my_lab.heads:WindowHead"], {})
     assert back.notes[0].startswith("head: detr -> my_lab.heads:WindowHead, which drops channels")
 

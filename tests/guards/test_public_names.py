@@ -10,8 +10,8 @@ import yaml
 import dinotune
 
 ROOT = Path(__file__).parents[2]
-VERBS = {"build_head", "check", "train", "load", "evaluate", "resume", "sweep", "load_backbone", "read_image"}
-OWN = {"Adapter", "ClassRows", "Detections", "Features", "Head", "Losses", "Targets"}
+VERBS = {"build_head", "check", "train", "load", "evaluate", "resume", "sweep", "probe", "load_backbone", "read_image"}
+OWN = {"Adapter", "ClassRows", "ClassScores", "Detections", "Features", "Head", "Losses", "Targets"}
 """What parts of the user's own are written with."""
 SETTINGS = {
     "Adam",
@@ -40,6 +40,7 @@ SETTINGS = {
     "OwnHead",
     "PlainDetr",
     "Prediction",
+    "Probe",
     "Sgd",
     "Split",
     "Steps",

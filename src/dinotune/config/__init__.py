@@ -17,6 +17,7 @@ from dinotune.config.heads.query_head import QueryHead
 from dinotune.config.heads.two_stage import TwoStageHead
 from dinotune.config.own import OwnPart
 from dinotune.config.prediction import Prediction
+from dinotune.config.probe import Probe
 from dinotune.config.training import (
     Adam,
     Adamw,
@@ -62,6 +63,7 @@ __all__ = [
     "OwnPart",
     "PlainDetr",
     "Prediction",
+    "Probe",
     "QueryHead",
     "Schedule",
     "Sgd",

@@ -15,6 +15,8 @@ from dinotune.config.tasks import TaskName
 Head = Annotated[FasterRcnn | Detr | DeformableDetr | PlainDetr | LinearClassifier | OwnHead, ByKind(), FromKindName]
 
 HEAD_TASKS: dict[str, TaskName] = {
-    section.model_fields["kind"].default: section.task for section in get_args(get_args(Head)[0])
+    section.model_fields["kind"].default: section.task
+    for section in get_args(get_args(Head)[0])
+    if section is not OwnHead
 }
-"""The task of each kind of head; that of a head of one's own stands under `OWN_KIND`."""
+"""The task of each kind of head that comes with the package."""

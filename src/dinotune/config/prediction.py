@@ -1,19 +1,18 @@
 """Settings of the prediction on pictures and videos."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
-from dinotune.config.base import Count, Section, Share, Switch
-from dinotune.config.describe import describe
-from dinotune.errors import SettingsError
+from dinotune.config.base import Count, Share, Switch
+from dinotune.config.command_options import CommandOptions
 
 
 def _listed(value: Any) -> Any:
     return [word.strip() for word in value.split(",")] if isinstance(value, str) else value
 
 
-class Prediction(Section):
+class Prediction(CommandOptions):
     """How a trained model predicts, and what is written about it."""
 
     threshold: Share | None = None
@@ -32,19 +31,3 @@ class Prediction(Section):
         tuple[Literal["json", "pictures", "yolo", "coco", "csv"], ...], BeforeValidator(_listed), Field(min_length=1)
     ] = ("json", "pictures")
     """What to write, with commas between: `json` (predictions), `pictures` (drawn, or the video), `yolo` and `coco` (boxes as labels to correct by hand), `csv` (classes)."""
-
-    @classmethod
-    def checked(cls, **values: Any) -> Self:
-        """The settings, or a SettingsError with a line for each wrong one."""
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            wrong = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
-            raise SettingsError("\n".join(_sentence(cls, name, values[name]) for name in wrong)) from None
-
-
-def _sentence(section: type[Section], name: str, value: Any) -> str:
-    field = section.model_fields.get(name)
-    if field is None:
-        return f"{name}: unknown; there is {', '.join(section.model_fields)}"
-    return f"{name}: {value} is wrong; give {describe(field)}"

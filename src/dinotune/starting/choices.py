@@ -12,7 +12,6 @@ from dinotune.config.experiment import Experiment
 from dinotune.config.fields import sections
 from dinotune.config.head import HEAD_TASKS
 from dinotune.config.heads.query_head import QueryHead
-from dinotune.config.own import OWN_KIND
 from dinotune.config.recipes import MODIFIERS, RECIPES, names
 from dinotune.config.tasks import NEEDS, LabelKind
 from dinotune.config.yaml_file import read_layer
@@ -87,7 +86,7 @@ def choose(survey: Survey, wishes: Wishes) -> list[Choice]:
     Raises:
         SettingsError: there is no such head for the labels that the data has.
     """
-    kinds = [kind for kind, task in HEAD_TASKS.items() if kind != OWN_KIND and NEEDS[task] == survey.has]
+    kinds = [kind for kind, task in HEAD_TASKS.items() if NEEDS[task] == survey.has]
     wishes = replace(wishes, head=wishes.head or DEFAULT_HEADS[survey.has])
     if wishes.head not in kinds:
         task = HEAD_TASKS.get(wishes.head)
