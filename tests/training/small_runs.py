@@ -111,8 +111,8 @@ def assert_same_runs(first: Path, second: Path) -> None:
     assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[0])
     evaluations = [path.relative_to(first) for path in first.glob("evaluations/*-best_*/predictions.*")]
     assert evaluations
-    for name in (Path("metrics.json"), *evaluations):
-        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    for file in (Path("metrics.json"), *evaluations):
+        assert (first / file).read_bytes() == (second / file).read_bytes(), file
 
 
 def assert_same_tensors(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
