@@ -134,7 +134,7 @@ class Data(Section):
 
     root: UserPath | None = None
     """Folder of the data set."""
-    format: Literal["auto", "coco", "voc", "yolo", "torchvision_json", "image_folder"] = "auto"
+    format: Literal["auto", "coco", "voc", "yolo", "torchvision_json", "class_list", "image_folder"] = "auto"
     """Annotation format; `auto` looks at the folder, and takes COCO or Pascal VOC where others lie beside it."""
     train: Split = Split()
     """Explicit paths of the training split."""

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from dinotune import config
 from dinotune.data import formats
 from dinotune.data.formats.base import SPLITS, SplitPlace
+from dinotune.data.formats.class_list.layout import class_list_folders
 from dinotune.data.formats.coco.read import coco_image_folders
 from dinotune.data.formats.torchvision_json.read import torchvision_image_folders
 from dinotune.data.formats.voc.layout import voc_image_folders
@@ -147,6 +148,8 @@ def _usual_folders(annotations: Path, root: Path | None, split: str, kind: str) 
         return coco_image_folders(annotations, root, split)
     if kind == "image_folder":
         return (annotations,)
+    if kind == "class_list":
+        return class_list_folders(annotations, root, split)
     if kind == "torchvision_json":
         return torchvision_image_folders(annotations, root, split)
     return voc_image_folders(annotations, root or annotations.parent)

@@ -28,6 +28,7 @@ FORMAT_NAMES = {
     "voc": "Pascal VOC",
     "yolo": "YOLO",
     "torchvision_json": "TorchVision JSON",
+    "class_list": "class list",
     "image_folder": "ImageFolder",
 }
 

@@ -5,6 +5,11 @@ from pathlib import Path
 
 from dinotune.config.tasks import LabelKind
 from dinotune.data.formats.base import SplitPlace
+from dinotune.data.formats.class_list.layout import LOOKED_FOR as CLASS_LISTS
+from dinotune.data.formats.class_list.layout import find_class_list
+from dinotune.data.formats.class_list.read import read_class_list
+from dinotune.data.formats.class_list.table import is_class_list
+from dinotune.data.formats.class_list.write import write_class_list
 from dinotune.data.formats.coco.read import LOOKED_FOR as COCO_FILES
 from dinotune.data.formats.coco.read import find_coco, read_coco
 from dinotune.data.formats.coco.write import write_coco
@@ -37,6 +42,7 @@ FINDERS: dict[str, Finder] = {
     "voc": find_voc,
     "yolo": find_yolo,
     "torchvision_json": find_torchvision_json,
+    "class_list": find_class_list,
     "image_folder": find_image_folder,
 }
 """Places of the splits (`train`, `val`, `test`) in a data set's folder, by format."""
@@ -46,6 +52,7 @@ READERS: dict[str, Reader] = {
     "voc": read_voc,
     "yolo": read_yolo,
     "torchvision_json": read_torchvision_json,
+    "class_list": read_class_list,
     "image_folder": read_image_folder,
 }
 
@@ -54,6 +61,7 @@ WRITERS: dict[str, Writer] = {
     "voc": write_voc,
     "yolo": write_yolo,
     "torchvision_json": write_torchvision_json,
+    "class_list": write_class_list,
     "image_folder": write_image_folder,
 }
 """Write splits below a folder with their pictures (`copy`, `link`, `none`), and say what the format cannot hold."""
@@ -63,6 +71,7 @@ HOLDS: dict[str, LabelKind] = {
     "voc": "boxes",
     "yolo": "boxes",
     "torchvision_json": "boxes",
+    "class_list": "classes",
     "image_folder": "classes",
 }
 """What the labels of a format say something about; any two of a kind can be turned into each other."""
@@ -75,15 +84,17 @@ def detect_format(root: Path) -> str:
     """The format of a data set's folder, by the files in it.
 
     Of several, COCO or Pascal VOC wins if it has all splits that the others have; XML files without lists of splits
-    count only where there is nothing else. DataError where no format is found,
-    and where none of several wins.
+    count only where there is nothing else, as do classes of pictures where there are boxes, and lists of them where
+    there are folders. DataError where no format is found, and where none of several wins.
     """
     require_folder(root)
     found = {kind: places for kind, find in FINDERS.items() if (places := find(root))}
-    if len(found) > 1:
-        found.pop("image_folder", None)  # folders of pictures lie in every data set
     if not found:
         raise DataError(nothing_found(root))
+    if any(HOLDS[kind] == "boxes" for kind in found):
+        found = {kind: places for kind, places in found.items() if HOLDS[kind] == "boxes"}
+    elif "image_folder" in found:
+        return "image_folder"
     if len(found) > 1 and is_guessed(found.get("voc", {})):
         found.pop("voc", None)
     if len(found) == 1:
@@ -104,7 +115,7 @@ def require_folder(root: Path) -> None:
 
 def passed_over(root: Path, chosen: str) -> tuple[str, ...]:
     """A sentence on the formats of a folder that `detect_format` passed over."""
-    others = [kind for kind, find in FINDERS.items() if kind not in (chosen, "image_folder") and find(root)]
+    others = [kind for kind, find in FINDERS.items() if kind != chosen and HOLDS[kind] == "boxes" and find(root)]
     if not others:
         return ()
     return (
@@ -126,6 +137,8 @@ def format_of(annotations: Path) -> str:
         )
     if annotations.suffix in (".yaml", ".yml"):
         return "yolo"
+    if annotations.suffix in (".csv", ".txt") and is_class_list(annotations):
+        return "class_list"
     return "torchvision_json" if annotations.is_file() and _first_letter(annotations) == "[" else "coco"
 
 
@@ -146,6 +159,7 @@ def nothing_found(root: Path, only: str | None = None) -> str:
         "voc": ("Pascal VOC", VOC_FILES),
         "yolo": ("YOLO", YOLO_FILES),
         "torchvision_json": ("TorchVision JSON", TORCHVISION_JSON_FILES),
+        "class_list": ("class list", CLASS_LISTS),
         "image_folder": ("ImageFolder", IMAGE_FOLDERS),
     }
     described = [f"{name} ({files})" for kind, (name, files) in looked_for.items() if only in (None, kind)]

@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 from dinotune.data.formats.base import SPLIT_ALIASES, SplitPlace, is_picture_name
+from dinotune.data.formats.class_list.layout import class_list_of
 
 LOOKED_FOR = "SPLIT/CLASS/*.jpg or CLASS/*.jpg, of two classes or more"
 
@@ -19,12 +20,17 @@ FIRST_FILES = 50
 
 
 def find_image_folder(root: Path) -> dict[str, SplitPlace]:
-    """Splits by name (`train`, `val`, `test`); empty where nothing is found. Class folders in the root are `train`."""
+    """Splits by name (`train`, `val`, `test`); empty where nothing is found. Class folders in the root are `train`.
+
+    Beside a training split with class folders, other splits may be lists, as ImageNet's validation pictures are.
+    """
     found = {}
     for split, aliases in SPLIT_ALIASES.items():
         holding = (root / alias for alias in aliases if _holds_classes(root / alias))
         if folder := next(holding, None):
             found[split] = SplitPlace(folder, (folder,))
+        elif "train" in found and (listed := class_list_of(root, split)):
+            found[split] = listed
     if found or not _holds_classes(root):
         return found
     return {"train": SplitPlace(root, (root,))}

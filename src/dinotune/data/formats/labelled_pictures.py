@@ -1,0 +1,37 @@
+"""Pictures with a class each, as records: their sizes are in the files alone."""
+
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from dinotune.data.images import image_size_hw
+from dinotune.data.problems import Findings, Kind
+from dinotune.data.records import ImageRecord
+from dinotune.errors import DataError
+
+MOST_THREADS = 16
+
+
+def labelled_pictures(listed: list[tuple[Path, int]], findings: Findings) -> list[ImageRecord]:
+    """Pictures with the class of each, in this order, with ids from 1; those whose size cannot be read are left out."""
+    with ThreadPoolExecutor(min(MOST_THREADS, 4 * (os.cpu_count() or 1))) as pool:
+        sizes = list(pool.map(_size_or_error, (path for path, _ in listed)))
+    nothing = (np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0))
+    ids = itertools.count(1)
+    images = []
+    for (path, label), size in zip(listed, sizes, strict=True):
+        if isinstance(size, DataError):
+            findings.add(Kind.UNREADABLE_PICTURE, path, str(size).removeprefix(f"{path}: "))
+        else:
+            images.append(ImageRecord(path, next(ids), *size, *nothing, image_label=label))
+    return images
+
+
+def _size_or_error(path: Path) -> tuple[int, int] | DataError:
+    try:
+        return image_size_hw(path)
+    except DataError as error:
+        return error
