@@ -99,7 +99,7 @@ SENTENCES = [
     ),
     (
         "data.resize=sqare",
-        'data.resize: "sqare" is wrong; give keep_aspect or square; did you mean "square"?',
+        'data.resize: "sqare" is wrong; give keep_aspect, square or middle; did you mean "square"?',
     ),
     (
         "training.optimizer=sdg",

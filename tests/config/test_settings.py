@@ -25,6 +25,7 @@ VALUES = {
     "head.anchor_sizes": "[[8], [16], [32], [64], [128]]",
     "head.aspect_ratios": "[1]",
     "data.augmentation.scale_jitter": "[0.9, 1.1]",
+    "data.augmentation.crop_aspect": "[0.75, 1.25]",
     "data.augmentation.sizes": "[480, 800]",
     "data.augmentation.crop_resize": "[400]",
     "data.augmentation.crop_size": "[100, 200]",

@@ -92,7 +92,8 @@ def test_epochs_show_other_views_and_the_global_generators_stay(tmp_path: Path) 
 def test_repeats_in_one_epoch_are_other_views(tmp_path: Path) -> None:
     """The first view is the one that the epoch shows without repeats."""
     records = drawn_records(tmp_path, [(40, 60)] * 2)
-    pictures = Pictures(records, config.Augmentation(crop=1.0))
+    data = config.Data(augmentation=config.Augmentation(crop=1.0))
+    pictures = Pictures(records, data, training=True)
     draws = [Draw(1, 32, 48, seed=5, epoch=2, batch=number, repeat=number) for number in range(3)]
     views = [pictures[draw].image for draw in draws]
     assert len({view.numpy().tobytes() for view in views if view is not None}) == 3
@@ -100,7 +101,7 @@ def test_repeats_in_one_epoch_are_other_views(tmp_path: Path) -> None:
     assert again is not None
     assert views[0] is not None
     assert torch.equal(again, views[0])
-    view = draw_view((40, 60), (32, 48), config.Augmentation(crop=1.0), np.random.default_rng([5, VIEW, 2, 1]))
+    view = draw_view((40, 60), (32, 48), data, np.random.default_rng([5, VIEW, 2, 1]))
     expected, *_ = apply_view(
         read_image(Path(str(records.paths[1]))), np.empty((0, 4)), np.empty(0, np.int64), view, (40, 60), (32, 48)
     )

@@ -57,7 +57,7 @@ def size(data: config.Data) -> tuple[int, int]:
 
 def views(data: config.Data) -> list[Any]:
     generator = np.random.default_rng(0)
-    return [draw_view((480, 640), (240, 320), data.augmentation, generator) for _ in range(20)]
+    return [draw_view((480, 640), (240, 320), data, generator) for _ in range(20)]
 
 
 def sizes_drawn(data: config.Data) -> set[tuple[int, int]]:
@@ -96,6 +96,7 @@ EFFECTS: dict[str, tuple[tuple[str, ...], str, Callable[[config.Data], Any]]] = 
     "data.augmentation.rotation": ((), "20", views),
     "data.augmentation.sizes": ((), "[480, 512]", sizes_drawn),
     "data.augmentation.crop_resize": ((), "[400]", views),
+    "data.augmentation.crop_aspect": ((), "[0.75, 1.33]", views),
     "data.augmentation.crop_size": (("data.augmentation.crop_resize=[400]",), "[100, 200]", views),
     "data.repeat_rare": ((), "1", pictures_drawn),
     "data.augmentation.scale_jitter": ((), "[1, 1]", sizes_drawn),

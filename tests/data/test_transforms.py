@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from dinotune import config
-from dinotune.data.transforms import GREY, View, apply_view, draw_view, turned_boxes
+from dinotune.data.transforms import GREY, View, apply_view, draw_view, plain_view, turned_boxes
 
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 BOXES = np.array([[30, 40, 130, 100], [200, 20, 260, 200], [60, 150, 180, 230]], np.float64)
@@ -63,7 +63,7 @@ def test_boxes_follow_random_views(network_hw: tuple[int, int], crops: dict[str,
     augmentation = config.Augmentation(flip=0.5, flip_vertical=0.5, min_visible=0.1, **crops)
     seen = flips = vertical_flips = 0
     for seed in range(25):
-        view = draw_view(HW, network_hw, augmentation, np.random.default_rng(seed))
+        view = draw_view(HW, network_hw, config.Data(augmentation=augmentation), np.random.default_rng(seed))
         flips += view.flip
         vertical_flips += view.flip_vertical
         image, boxes, labels = apply(view, network_hw)
@@ -94,7 +94,7 @@ def test_boxes_follow_what_is_turned(network_hw: tuple[int, int], crop: float) -
     augmentation = config.Augmentation(rotation=60, crop=crop, flip=0.5, flip_vertical=0.5, min_visible=1)
     angles, seen = [], 0
     for seed in range(25):
-        view = draw_view(HW, network_hw, augmentation, np.random.default_rng(seed))
+        view = draw_view(HW, network_hw, config.Data(augmentation=augmentation), np.random.default_rng(seed))
         angles.append(view.rotation)
         image, boxes, labels = apply(view, network_hw, painted_ellipses())
         for box, label in zip(boxes, labels, strict=True):
@@ -151,7 +151,7 @@ def test_crops_of_detr_lie_within_its_windows(picture_hw: tuple[int, int], netwo
     augmentation = config.Augmentation.model_validate("detr")
     outer = []
     for seed in range(300):
-        view = draw_view(picture_hw, network_hw, augmentation, np.random.default_rng(seed))
+        view = draw_view(picture_hw, network_hw, config.Data(augmentation=augmentation), np.random.default_rng(seed))
         if (view.height, view.width) == (1.0, 1.0):
             continue
         height, width = view.height * picture_hw[0], view.width * picture_hw[1]
@@ -170,7 +170,7 @@ def test_windows_of_detr_are_uniform() -> None:
     augmentation = config.Augmentation(crop=1, crop_resize=(500,), crop_size=(384, 450))
     sides = []
     for seed in range(2000):
-        view = draw_view((1000, 1000), (512, 512), augmentation, np.random.default_rng(seed))
+        view = draw_view((1000, 1000), (512, 512), config.Data(augmentation=augmentation), np.random.default_rng(seed))
         assert view.height == view.width
         sides.append(round(view.height * 500))
     drawn = np.random.default_rng(0).integers(384, 451, (100_000, 2)).min(1)
@@ -182,7 +182,7 @@ def test_windows_of_detr_are_uniform() -> None:
 
 def test_windows_larger_than_the_picture_are_the_picture() -> None:
     augmentation = config.Augmentation(crop=1, crop_resize=(100,), crop_size=(384, 600))
-    view = draw_view((300, 300), (64, 64), augmentation, np.random.default_rng(0))
+    view = draw_view((300, 300), (64, 64), config.Data(augmentation=augmentation), np.random.default_rng(0))
     assert (view.top, view.left, view.height, view.width) == (0, 0, 1, 1)
 
 
@@ -191,7 +191,7 @@ def test_crops_have_the_batchs_shape_and_least_side(network_hw: tuple[int, int])
     augmentation = config.Augmentation(crop=1.0, crop_min_side=0.5)
     shares = []
     for seed in range(50):
-        view = draw_view(HW, network_hw, augmentation, np.random.default_rng(seed))
+        view = draw_view(HW, network_hw, config.Data(augmentation=augmentation), np.random.default_rng(seed))
         height, width = view.height * HW[0], view.width * HW[1]
         assert width / height == pytest.approx(network_hw[1] / network_hw[0])
         assert view.top >= 0
@@ -207,7 +207,7 @@ def test_a_crop_asks_for_a_larger_picture_than_the_whole() -> None:
     assert View().decoded_hw((96, 128)) == (96, 128)
     assert View(height=0.5, width=0.4).decoded_hw((96, 128)) == (192, 320)
     augmentation = config.Augmentation(crop=1, crop_resize=(100,), crop_size=(40, 50))
-    view = draw_view((1000, 1000), (256, 256), augmentation, np.random.default_rng(0))
+    view = draw_view((1000, 1000), (256, 256), config.Data(augmentation=augmentation), np.random.default_rng(0))
     assert min(view.decoded_hw((256, 256))) >= 256 / 0.5, "a small window of a large picture is read at full detail"
 
 
@@ -237,11 +237,52 @@ def test_specks_are_dropped() -> None:
 
 
 def test_settings_do_not_move_each_others_draws() -> None:
-    with_crop = draw_view(HW, (64, 64), config.Augmentation(crop=1.0), np.random.default_rng(3))
-    without = draw_view(HW, (64, 64), config.Augmentation(crop=0.0), np.random.default_rng(3))
+    with_crop = draw_view(
+        HW, (64, 64), config.Data(augmentation=config.Augmentation(crop=1.0)), np.random.default_rng(3)
+    )
+    without = draw_view(HW, (64, 64), config.Data(augmentation=config.Augmentation(crop=0.0)), np.random.default_rng(3))
     assert with_crop.flip == without.flip
     many = config.Augmentation(crop=1.0, rotation=20, flip_vertical=0.5)
-    turned = draw_view(HW, (64, 64), many, np.random.default_rng(3))
+    turned = draw_view(HW, (64, 64), config.Data(augmentation=many), np.random.default_rng(3))
     assert replace(turned, rotation=0.0, flip_vertical=False) == with_crop
     off = config.Augmentation.model_validate("none")
-    assert draw_view(HW, (64, 64), off, np.random.default_rng(3)) == View()
+    assert draw_view(HW, (64, 64), config.Data(augmentation=off), np.random.default_rng(3)) == View()
+
+
+@pytest.mark.parametrize("picture_hw", [(400, 600), (600, 400), (500, 500)])
+def test_the_middle_is_what_resizing_to_256_and_cutting_224_leaves(picture_hw: tuple[int, int]) -> None:
+    """As torchvision's `Resize(256)` and `CenterCrop(224)`, within a pixel of the picture."""
+    view = plain_view(picture_hw, config.Data(resize="middle", size=224))
+    top, left, height, width = view.window(picture_hw)
+    scale = 256 / min(picture_hw)
+    resized = [side * scale for side in picture_hw]
+    expected = [(side - 224) / 2 / scale for side in resized]
+    assert (top, left) == pytest.approx(expected, abs=1)
+    assert (height, width) == pytest.approx((224 / scale, 224 / scale), abs=1)
+    assert plain_view(picture_hw, config.Data(resize="square")) == View()
+
+
+def test_views_that_are_not_cropped_show_the_middle() -> None:
+    off = config.Augmentation(crop=0, flip=0)
+    view = draw_view((400, 600), (224, 224), config.Data(resize="middle", augmentation=off), np.random.default_rng(0))
+    assert view == plain_view((400, 600), config.Data(resize="middle"))
+
+
+@pytest.mark.parametrize("aspects", [(0.75, 4 / 3), (1.5, 1.5)])
+def test_crops_have_the_aspects_asked_for_and_stay_inside(aspects: tuple[float, float]) -> None:
+    data = config.Data(augmentation=config.Augmentation(crop=1, crop_min_side=0.3, crop_aspect=aspects))
+    views = [draw_view((400, 600), (224, 224), data, np.random.default_rng(seed)) for seed in range(300)]
+    found = [view.width * 600 / (view.height * 400) for view in views]
+    assert min(found) == pytest.approx(aspects[0], rel=0.02)
+    assert max(found) == pytest.approx(aspects[1], rel=0.02)
+    assert np.median(found) == pytest.approx(np.sqrt(np.prod(aspects)), rel=0.05)
+    assert all(view.top >= 0 and view.top + view.height <= 1 + 1e-9 for view in views)
+    assert all(view.left >= 0 and view.left + view.width <= 1 + 1e-9 for view in views)
+
+
+def test_a_detector_must_not_lose_what_lies_beside_the_middle() -> None:
+    with pytest.raises(
+        ValueError, match="middle leaves objects out; it is for classifiers, so use keep_aspect or square"
+    ):
+        config.Experiment(data=config.Data(resize="middle"))
+    config.Experiment(data=config.Data(resize="middle"), head=config.LinearClassifier())

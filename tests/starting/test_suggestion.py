@@ -133,7 +133,7 @@ def test_clothing_gets_a_classifier(shared_data: Path) -> None:
     assert classes.startswith("341 training pictures of 10 classes: ")
     assert pictures.endswith(" px")
     experiment = suggestion.experiment
-    assert (experiment.head.kind, experiment.data.size, experiment.data.resize) == ("linear_classifier", 128, "square")
+    assert (experiment.head.kind, experiment.data.size, experiment.data.resize) == ("linear_classifier", 128, "middle")
     assert experiment.training.batch_size == 16
     with pytest.raises(SettingsError, match="--head: detr learns from boxes; the labels are classes, so use linear_c"):
         suggest(shared_data / "clothing", Wishes(head="detr"))

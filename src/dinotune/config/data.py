@@ -81,6 +81,8 @@ class Augmentation(Section):
     """Probability of a random crop that keeps the shape of the batch."""
     crop_min_side: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Smallest side of a crop as a share of the largest crop of that shape, where `crop_resize` is none."""
+    crop_aspect: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    """Smallest and largest factor on width / height of a crop, drawn evenly on a logarithmic scale; other than 1, pictures are stretched."""
     crop_resize: Sizes | None = None
     """Shorter sides in pixels, of which one is drawn for the picture that `crop_size` is measured on, as in DETR."""
     crop_size: tuple[Count, Count] = (384, 600)
@@ -113,7 +115,7 @@ class Augmentation(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> "Augmentation":
-        for name, what in (("scale_jitter", "factor"), ("crop_size", "side")):
+        for name, what in (("scale_jitter", "factor"), ("crop_aspect", "factor"), ("crop_size", "side")):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name}: the smallest {what} {low} is above the largest {high}; use [{high}, {low}]")
@@ -144,8 +146,8 @@ class Data(Section):
     """Explicit paths of the test split."""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the training pictures held out, stratified by class, where the data set has no validation split."""
-    resize: Literal["keep_aspect", "square"] = "keep_aspect"
-    """`keep_aspect` puts pictures into aspect-ratio buckets (at most 10 % stretch), `square` stretches; nothing is ever padded."""
+    resize: Literal["keep_aspect", "square", "middle"] = "keep_aspect"
+    """`keep_aspect` puts pictures into aspect-ratio buckets (at most 10 % stretch), `square` stretches, `middle` takes the square in the middle, seven eighths of the shorter side, for classifiers; nothing is ever padded."""
     size: Count = 640
     """Shorter side of the network input in pixels, rounded up to what backbone and head need."""
     max_size: Count | None = None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dinotune.config.adapter import Adapter, Frozen
 from dinotune.config.backbone import Backbone
@@ -36,6 +36,14 @@ class Experiment(Section):
     """Optimisation."""
     evaluation: Evaluation = Evaluation()
     """Measurement."""
+
+    @model_validator(mode="after")
+    def _whole_pictures(self) -> "Experiment":
+        if self.data.resize == "middle" and self.head.task != "classification":
+            raise ValueError(
+                "data.resize: middle leaves objects out; it is for classifiers, so use keep_aspect or square"
+            )
+        return self
 
     @property
     def scores(self) -> Scores:

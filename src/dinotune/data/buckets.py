@@ -18,7 +18,7 @@ def network_size(
 ) -> tuple[int, int]:
     """Height and width of the network input for a picture of `picture_hw`, from sizes and settings alone.
 
-    `square`: `size` on both sides, at most `max_size`. `keep_aspect`: the shorter side takes `size`, or less where
+    `square` and `middle`: `size` on both sides, at most `max_size`. `keep_aspect`: the shorter side takes `size`, or less where
     the longer one would pass `max_size`; the shape of `ASPECTS` that stretches the picture least is taken, or, where that is more than 10 %,
     the picture's own shape. `scale` multiplies `size` and `max_size`; `drawn`, one of `augmentation.sizes`, takes
     the place of `size` and leaves the limit alone. Sides are rounded up to `multiple` in the end, so the longer side
@@ -27,7 +27,7 @@ def network_size(
     short = (drawn or data.size) * scale
     largest = data.size if drawn is None else max(data.augmentation.sizes or (drawn,))
     limit = (data.max_size or largest * LONGEST) * scale
-    if data.resize == "square":
+    if data.resize != "keep_aspect":
         side = _round_up(min(short, limit), multiple)
         return side, side
     height, width = picture_hw

@@ -17,7 +17,7 @@ from dinotune.data.batches import Batch
 from dinotune.data.images import read_image
 from dinotune.data.records import ImageRecord, Records
 from dinotune.data.sampler import Draw, EvaluationBatchSampler, TrainBatchSampler
-from dinotune.data.transforms import View, apply_view, draw_view
+from dinotune.data.transforms import apply_view, draw_view, plain_view
 from dinotune.errors import DataError
 from dinotune.types import Targets
 
@@ -41,11 +41,12 @@ class Sample:
 
 
 class Pictures(Dataset[Sample]):
-    """Reads one picture per Draw; random views only where `augmentation` is given."""
+    """Reads one picture per Draw; random views only where it is for training."""
 
-    def __init__(self, records: Records, augmentation: config.Augmentation | None) -> None:
+    def __init__(self, records: Records, data: config.Data, *, training: bool) -> None:
         self._records = records
-        self._augmentation = augmentation
+        self._data = data
+        self._training = training
 
     def __len__(self) -> int:
         return len(self._records)
@@ -53,9 +54,9 @@ class Pictures(Dataset[Sample]):
     def __getitem__(self, draw: Draw) -> Sample:
         record = self._records[draw.picture]
         picture_hw, network_hw = (record.height, record.width), (draw.height, draw.width)
-        view = View()
-        if self._augmentation is not None:
-            view = draw_view(picture_hw, network_hw, self._augmentation, _generator(draw))
+        view = plain_view(picture_hw, self._data)
+        if self._training:
+            view = draw_view(picture_hw, network_hw, self._data, _generator(draw))
         try:
             picture = read_image(record.path, picture_hw, view.decoded_hw(network_hw))
         except DataError as error:
@@ -103,7 +104,7 @@ def training_loader(
     sampler = TrainBatchSampler(records, data, batch_size=batch_size, multiple=multiple, seed=seed)
     workers = worker_count(data)
     return DataLoader(
-        Pictures(records, data.augmentation),
+        Pictures(records, data, training=True),
         batch_sampler=sampler,
         collate_fn=collate,
         num_workers=workers,
@@ -121,7 +122,7 @@ def evaluation_loader(
     """`Batch`es of every picture exactly once, whole and unchanged but for its size."""
     workers = worker_count(data)
     return DataLoader(
-        Pictures(records, None),
+        Pictures(records, data, training=False),
         batch_sampler=EvaluationBatchSampler(records, data, batch_size=batch_size, multiple=multiple),
         collate_fn=collate,
         num_workers=workers,

@@ -19,6 +19,9 @@ from dinotune import config
 LEAST_SIDE = 1.0
 """Boxes with a shorter side, in pixels of the network input, teach nothing and upset the box coders' logarithm."""
 
+MIDDLE = 224 / 256
+"""Share of the shorter side that `resize: middle` keeps: pictures resized to 256, then cut to 224."""
+
 GREY = (128, 128, 128)
 """Colour of what a turned view shows beside the picture."""
 
@@ -42,22 +45,37 @@ class View:
         """The least size of the whole picture at which the view need not be enlarged."""
         return math.ceil(network_hw[0] / self.height), math.ceil(network_hw[1] / self.width)
 
+    def window(self, full_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Top, left, height and width in whole pixels of a picture of this size, inside it."""
+        height, width = (max(round(s * full), 1) for s, full in zip((self.height, self.width), full_hw, strict=True))
+        top = min(round(self.top * full_hw[0]), full_hw[0] - height)
+        left = min(round(self.left * full_hw[1]), full_hw[1] - width)
+        return top, left, height, width
+
+
+def plain_view(picture_hw: tuple[int, int], data: config.Data) -> View:
+    """What is seen of a picture where nothing is drawn: all of it, or with `resize: middle` the square in its middle."""
+    if data.resize != "middle":
+        return View()
+    side = MIDDLE * min(picture_hw)
+    height, width = side / picture_hw[0], side / picture_hw[1]
+    return View(top=(1 - height) / 2, left=(1 - width) / 2, height=height, width=width)
+
 
 def draw_view(
-    picture_hw: tuple[int, int],
-    network_hw: tuple[int, int],
-    augmentation: config.Augmentation,
-    generator: np.random.Generator,
+    picture_hw: tuple[int, int], network_hw: tuple[int, int], data: config.Data, generator: np.random.Generator
 ) -> View:
     """A random view for training: a crop in the shape of the network input with probability `crop`, a turn, flips."""
+    augmentation = data.augmentation
     # All numbers are drawn at once, so that one setting does not move the draws of another; new ones come last.
-    crop, side, top, left, flip, flip_vertical, turn, *window = generator.random(10)
-    cropped = crop < augmentation.crop
-    height, width = _crop_hw(picture_hw, network_hw, augmentation, side, window) if cropped else (1.0, 1.0)
+    crop, side, top, left, flip, flip_vertical, turn, *window, aspect = generator.random(11)
+    cropped, plain = crop < augmentation.crop, plain_view(picture_hw, data)
+    shape = _stretched(network_hw, augmentation.crop_aspect, aspect)
+    height, width = _crop_hw(picture_hw, shape, augmentation, side, window) if cropped else (plain.height, plain.width)
     rotation = (2 * turn - 1) * augmentation.rotation
     return View(
-        top=top * (1 - height),
-        left=left * (1 - width),
+        top=top * (1 - height) if cropped else plain.top,
+        left=left * (1 - width) if cropped else plain.left,
         height=height,
         width=width,
         rotation=rotation,
@@ -67,14 +85,21 @@ def draw_view(
     )
 
 
+def _stretched(network_hw: tuple[int, int], aspects: tuple[float, float], draw: float) -> tuple[float, float]:
+    """The shape of a crop: that of the network input, of the same area and another aspect."""
+    low, high = aspects
+    root = math.sqrt(low * (high / low) ** draw)
+    return network_hw[0] / root, network_hw[1] * root
+
+
 def _crop_hw(
     picture_hw: tuple[int, int],
-    network_hw: tuple[int, int],
+    shape_hw: tuple[float, float],
     augmentation: config.Augmentation,
     side: float,
     window: list[float],
 ) -> tuple[float, float]:
-    """Shares of height and width of a crop in the shape of the network input; the arguments after it are draws.
+    """Shares of height and width of a crop of the shape `shape_hw`; the last arguments are draws.
 
     With `crop_resize`, it is the largest of that shape within the window that DETR would cut out of the picture
     (Carion et al. 2020): resized to one of those shorter sides, cut to a random height and width of `crop_size`.
@@ -84,8 +109,8 @@ def _crop_hw(
         share = augmentation.crop_min_side + (1 - augmentation.crop_min_side) * side
     else:
         outer, share = _detr_window(picture_hw, augmentation.crop_resize, augmentation.crop_size, window), 1.0
-    largest = min(outer[0] / network_hw[0], outer[1] / network_hw[1])
-    return share * largest * network_hw[0] / picture_hw[0], share * largest * network_hw[1] / picture_hw[1]
+    largest = min(outer[0] / shape_hw[0], outer[1] / shape_hw[1])
+    return share * largest * shape_hw[0] / picture_hw[0], share * largest * shape_hw[1] / picture_hw[1]
 
 
 def _detr_window(
@@ -119,7 +144,7 @@ def apply_view(
     full_hw = (picture.height, picture.width)
     shrunk = np.array([full_hw[1] / annotated_hw[1], full_hw[0] / annotated_hw[0]] * 2)
     seen = _clamped(tv_tensors.BoundingBoxes(torch.from_numpy(boxes * shrunk), format="XYXY", canvas_size=full_hw))
-    window = _window(view, full_hw)
+    window = view.window(full_hw)
     if view.rotation:
         seen = tv_tensors.wrap(turned_boxes(seen.as_subclass(Tensor), _middle(window), view.rotation), like=seen)
     before = _areas(seen)
@@ -179,14 +204,6 @@ def _middle(window: tuple[int, int, int, int]) -> tuple[float, float]:
     """X and y of a window's middle."""
     top, left, height, width = window
     return left + width / 2, top + height / 2
-
-
-def _window(view: View, full_hw: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Top, left, height and width in whole pixels, inside the picture."""
-    height, width = (max(round(s * full), 1) for s, full in zip((view.height, view.width), full_hw, strict=True))
-    top = min(round(view.top * full_hw[0]), full_hw[0] - height)
-    left = min(round(view.left * full_hw[1]), full_hw[1] - width)
-    return top, left, height, width
 
 
 def _clamped(boxes: tv_tensors.BoundingBoxes) -> tv_tensors.BoundingBoxes:

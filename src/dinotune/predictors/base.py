@@ -20,6 +20,7 @@ from dinotune.data.batches import Batch
 from dinotune.data.buckets import network_size
 from dinotune.data.records import LabelSet
 from dinotune.data.streams import THREADS, ahead, batches_of_one_shape
+from dinotune.data.transforms import plain_view
 from dinotune.device import autocast, memory_explained, resolve_device, resolve_precision
 from dinotune.model import Model
 from dinotune.types import Predictions, Targets
@@ -187,11 +188,11 @@ class Predictor(ABC, Generic[Answer]):
     def prepare(self, keyed: tuple[Key, Image.Image]) -> Prepared[Key]:
         """Resize a picture for the network."""
         key, picture = keyed
-        picture_hw = (picture.height, picture.width)
-        size = network_size(picture_hw, self.description.experiment.data, self.model.size_multiple)
-        return Prepared(
-            key, transforms.resize(transforms.pil_to_tensor(picture), list(size), antialias=True), picture_hw
-        )
+        picture_hw, data = (picture.height, picture.width), self.description.experiment.data
+        size = network_size(picture_hw, data, self.model.size_multiple)
+        window = plain_view(picture_hw, data).window(picture_hw)
+        seen = transforms.crop(transforms.pil_to_tensor(picture), *window)
+        return Prepared(key, transforms.resize(seen, list(size), antialias=True), picture_hw)
 
     @torch.no_grad()
     def run(self, pictures: Sequence[Prepared[Key]]) -> tuple[Predictions, Batch]:
