@@ -9,7 +9,7 @@ from dinotune import config
 from dinotune.config.loading import load_experiment
 from dinotune.config.recipes import MODIFIERS, RECIPES, header, names
 
-NUMBER_OF_RECIPES = 23
+NUMBER_OF_RECIPES = 24
 NUMBER_OF_MODIFIERS = 11
 ALL = [(name, folder) for folder in (RECIPES, MODIFIERS) for name in names(folder)]
 
