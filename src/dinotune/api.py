@@ -158,5 +158,5 @@ def _run_evaluation(model: Model, experiment: config.Experiment, records: Record
 
 
 def load(source: Path | str, device: str = "auto") -> Predictor[Any]:
-    """The model of a run folder (its best by AP) or of one checkpoint file, ready to predict."""
+    """The model of a run folder (its best by the task's score) or of one checkpoint file, ready to predict."""
     return load_predictor(source, device)

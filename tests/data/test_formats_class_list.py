@@ -8,7 +8,7 @@ import pytest
 from dinotune import config
 from dinotune.data import formats
 from dinotune.data.formats.base import SplitPlace
-from dinotune.data.problems import Findings, Kind
+from dinotune.data.problems import FileError, Findings, Kind
 from dinotune.data.records import LabelSet, Records
 from dinotune.data.splits import read_records
 from tests.class_folders import COLOURS, draw_class_folders
@@ -91,13 +91,50 @@ def test_imagenet_has_folders_to_train_and_a_list_to_validate(folders: Path) -> 
 
 
 def test_numbers_are_indices_of_known_classes(folders: Path) -> None:
-    (folders / "val.txt").write_text("blue/0.png 0\nred/0.png 2\nred/1.png 3\n")
+    (folders / "val.txt").write_text("blue/0.png 0\nred/0.png 2\n")
     known = LabelSet(tuple(COLOURS), (1, 2, 3))
     records, findings = read(folders, "val", known)
-    assert classes(records) == ["blue", "red"]
-    assert [(p.kind, p.line) for p in findings.problems] == [(Kind.UNKNOWN_CLASS, 3)]
+    assert (classes(records), findings.problems) == (["blue", "red"], [])
     alone, _ = read(folders, "val")
-    assert alone.labels == LabelSet(("0", "2", "3"), (0, 2, 3))
+    assert alone.labels == LabelSet(("0", "2"), (0, 2))
+
+
+@pytest.mark.parametrize("text", ["blue/0.png 1\nred/0.png 3\n", "blue/0.png 0\nred/0.png 3\n"])
+def test_indices_that_cannot_be_those_of_the_classes_are_refused_whole(folders: Path, text: str) -> None:
+    """Counted from 1, each picture would get its neighbour's class."""
+    (folders / "val.txt").write_text(text)
+    with pytest.raises(
+        FileError, match=r"indices of 3 classes run from 0 to 2, these from . to 3; write names instead"
+    ):
+        read(folders, "val", LabelSet(tuple(COLOURS), (1, 2, 3)))
+
+
+def test_classes_that_are_called_by_numbers_are_never_indices(folders: Path) -> None:
+    (folders / "val.txt").write_text("blue/0.png 0\nred/0.png 1\n")
+    records, findings = read(folders, "val", LabelSet(("1", "2", "3"), (1, 2, 3)))
+    assert classes(records) == ["1"]
+    assert [(p.kind, p.line) for p in findings.problems] == [(Kind.UNKNOWN_CLASS, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("blue/0.png,grade 0\nred/0.png,grade 1\n", ["grade 0", "grade 1"]),
+        ("blue/0.png polar bear\nred/0.png polar fox\n", ["polar bear", "polar fox"]),
+        ("blue/0.png,\u00b2\nred/0.png,a\n", ["\u00b2", "a"]),
+    ],
+)
+def test_names_of_several_words_and_with_numbers_are_kept(folders: Path, text: str, names: list[str]) -> None:
+    (folders / "train.txt").write_text(text, encoding="utf-8")
+    assert classes(read(folders, "train")[0]) == names
+
+
+def test_unknown_names_of_columns_are_no_class(folders: Path) -> None:
+    (folders / "train.csv").write_text("id,breed\nblue/0.png,blue\nred/0.png,red\n")
+    records, findings = read(folders, "train")
+    assert records.labels.names == ("blue", "red")
+    (problem,) = findings.problems
+    assert problem.message == "id does not exist; if these are names of columns, call them file and class"
 
 
 def test_wrong_lines_are_named(folders: Path) -> None:

@@ -1,5 +1,6 @@
 """ImageFolder: classes are folders; what is none, and what is broken, is told."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,18 @@ def test_what_is_written_is_read_again(root: Path, tmp_path: Path) -> None:
         assert [Path(path).name for path in again.paths] == [Path(path).name for path in records.paths]
     with pytest.raises(DataError, match="copy or link"):
         formats.WRITERS["image_folder"](splits, tmp_path / "none", "none")
+
+
+@pytest.mark.parametrize("name", ["train", "masks", "test", "labels", "runs"])
+def test_a_class_may_have_any_name_inside_a_split(root: Path, name: str) -> None:
+    (root / "train/red").rename(root / "train" / name)
+    assert name in read(root, "train").labels.names
+
+
+def test_a_split_with_one_class_or_a_stray_picture_is_still_a_split(root: Path) -> None:
+    for name in ("blue", "green"):
+        shutil.rmtree(root / "val" / name)
+    Image.new("RGB", (8, 8)).save(root / "val/montage.jpg")
+    findings = Findings()
+    assert len(read(root, "val", findings, read(root, "train").labels)) == 2
+    assert [(p.kind, p.file.name) for p in findings.problems] == [(Kind.ORPHAN_PICTURE, "montage.jpg")]

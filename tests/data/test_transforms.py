@@ -282,7 +282,7 @@ def test_crops_have_the_aspects_asked_for_and_stay_inside(aspects: tuple[float, 
 
 def test_a_detector_must_not_lose_what_lies_beside_the_middle() -> None:
     with pytest.raises(
-        ValueError, match="middle leaves objects out; it is for classifiers, so use keep_aspect or square"
+        ValueError, match="middle leaves objects out, and faster_rcnn needs them; use keep_aspect or square"
     ):
         config.Experiment(data=config.Data(resize="middle"))
     config.Experiment(data=config.Data(resize="middle"), head=config.LinearClassifier())

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -84,6 +85,31 @@ def test_each_linear_classifier_ends_as_if_trained_alone(views: int) -> None:
         train_linear([alone], shown, config.Probe(epochs=5, batch_size=16, learning_rates=(rate,)), seed=3)
         torch.testing.assert_close(head.classify.weight, alone.classify.weight)
     assert not torch.allclose(together[0].classify.weight, together[2].classify.weight, atol=1e-3)
+
+
+def test_steps_are_those_of_momentum_and_cosine() -> None:
+    """Three steps of one batch, written out: v = .9 v + g, w -= lr (1 + cos(pi t / 3)) / 2 v."""
+    train, head = features(32), make_head()
+    by_hand = copy.deepcopy(head)
+    train_linear([head], [train], config.Probe(epochs=3, batch_size=32, learning_rates=(8.0,)), seed=0)
+    velocity = torch.zeros_like(by_hand.classify.weight), torch.zeros_like(by_hand.classify.bias)
+    for step in range(3):
+        loss = nn.functional.cross_entropy(by_hand.classify(train.pooled), train.labels)
+        parameters = (by_hand.classify.weight, by_hand.classify.bias)
+        gradients = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            for parameter, gradient, speed in zip(parameters, gradients, velocity, strict=True):
+                speed.mul_(0.9).add_(gradient)
+                parameter.sub_(8.0 * 32 / 256 * (1 + math.cos(math.pi * step / 3)) / 2 * speed)
+    torch.testing.assert_close(head.classify.weight, by_hand.classify.weight)
+    torch.testing.assert_close(head.classify.bias, by_hand.classify.bias)
+
+
+def test_regression_does_not_hang_on_the_scale_of_features() -> None:
+    train, asked = features(60), features(10, seed=1)
+    larger = [replace(each, pooled=each.pooled * 1000 + 5) for each in (train, asked)]
+    plain, scaled = regress(train, asked, (1e-2,), CLASSES), regress(larger[0], larger[1], (1e-2,), CLASSES)
+    torch.testing.assert_close(scaled[1e-2], plain[1e-2], rtol=1e-3, atol=1e-4)
 
 
 def test_rates_are_for_256_pictures_per_step() -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 from torch import Tensor
 
 from dinotune import api, cli, config, probing
 from dinotune.backbones.staged import StagedBackbone
 from dinotune.config.loading import load_experiment
 from dinotune.errors import SettingsError
+from dinotune.probing.features import PooledFeatures
 from tests.class_folders import draw_class_folders
 
 SMALL = ["backbone=tiny-dinov3", "backbone.tiny={width: 32, depth: 2}", "data.size=64", "data.workers=0", "device=cpu"]
@@ -62,14 +64,38 @@ def test_every_view_of_every_picture_goes_through_the_backbone_once(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["head=detr"], "head.kind: a probe is for linear_classifier, not detr"),
+        (["head=detr", "data.resize=square"], "head.kind: a probe is for linear_classifier, not detr"),
         (["backbone.trainable=1"], "nothing in the backbone can learn; add backbone.trainable=none adapter=frozen"),
         (["adapter=lora"], "nothing in the backbone can learn"),
+        (["head.dropout=0.5"], "head.dropout: classifiers that are trained at once .* use 0"),
+        (["evaluation.split=train"], "evaluation.split: .* use val or test"),
     ],
 )
 def test_what_cannot_be_probed_is_refused(folder: Path, words: list[str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         probing.probe(experiment(folder, *words))
+
+
+def test_views_have_the_colours_of_the_augmentation(folder: Path, tmp_path: Path) -> None:
+    weights = []
+    for strength in (0, 1):
+        words = [f"data.augmentation.photometric={strength}"]
+        run = probing.probe(experiment(folder, *words), config.Probe(views=3, epochs=6), out=tmp_path / f"{strength}")
+        weights.append(load_file(run.folder / "checkpoints/best_top1.safetensors")["head.classify.weight"])
+    assert not weights[0].equal(weights[1])
+
+
+def test_rare_classes_are_not_repeated(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[list[int]] = []
+    original = PooledFeatures.__init__
+
+    def noting(self: PooledFeatures, *columns: Tensor) -> None:
+        sizes.append(columns[3].tolist())
+        original(self, *columns)
+
+    monkeypatch.setattr(PooledFeatures, "__init__", noting)
+    probing.probe(experiment(folder, "data.repeat_rare=0.9"), config.Probe(views=2, epochs=1), out=tmp_path / "run")
+    assert sizes == [list(range(1, 25)), list(range(1, 25)), list(range(1, 13))], "sorted, and the same in every view"
 
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

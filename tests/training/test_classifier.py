@@ -113,7 +113,7 @@ def test_heads_refuse_labels_of_another_kind(experiment: config.Experiment, shap
     with pytest.raises(SettingsError, match=r"linear_classifier needs a class per picture, but data train has boxes"):
         api.train(changed(experiment, f"data.root={shapes}"))
     with pytest.raises(SettingsError, match=r"detr needs boxes around objects, but classes train .* head=linear_class"):
-        api.train(changed(experiment, "head=detr"))
+        api.train(changed(experiment, "head=detr", "data.resize=square"))
 
 
 def test_check_counts_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,3 +121,8 @@ def test_check_counts_pictures(folder: Path, capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().out
     assert "train: 24 pictures\n  blue 8, green 8, red 8" in said
     assert "Fine: nothing stops a training" in said
+
+
+def test_a_goal_of_another_task_is_refused_before_training(experiment: config.Experiment) -> None:
+    with pytest.raises(SettingsError, match="linear_classifier has no AP50; use top1 or top5"):
+        changed(experiment, "training.must_reach={metric: AP50, value: 0.5}")

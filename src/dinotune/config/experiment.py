@@ -41,8 +41,17 @@ class Experiment(Section):
     def _whole_pictures(self) -> "Experiment":
         if self.data.resize == "middle" and self.head.task != "classification":
             raise ValueError(
-                "data.resize: middle leaves objects out; it is for classifiers, so use keep_aspect or square"
+                f"data.resize: middle leaves objects out, and {self.head.kind} needs them; use keep_aspect or square, "
+                "or a classifier as the head"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _goal_of_this_task(self) -> "Experiment":
+        goal = self.training.must_reach
+        if goal is not None and goal.metric not in (None, *self.scores.shown):
+            known = " or ".join(self.scores.shown)
+            raise ValueError(f"training.must_reach.metric: {self.head.kind} has no {goal.metric}; use {known}")
         return self
 
     @property

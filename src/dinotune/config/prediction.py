@@ -16,7 +16,7 @@ class Prediction(CommandOptions):
     """How a trained model predicts, and what is written about it."""
 
     threshold: Share | None = None
-    """Lowest score that counts; none takes each class's best-F1 score, stored with the model."""
+    """Lowest score that counts; none takes what suits the task: each class's best-F1 score, stored with a detector, or all classes of a classifier."""
     tiles: Count | None = None
     """Cut larger pictures into overlapping tiles of this many pixels; none predicts on them whole."""
     overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.2

@@ -17,7 +17,7 @@ class Probe(CommandOptions):
     """Views of each training picture: the picture itself, then random ones as `data.augmentation` draws them."""
     epochs: Count = 100
     """Passes of the linear classifiers over the features; each takes one of a picture's views."""
-    batch_size: Count = 1024
+    batch_size: Count = 128
     """Pictures per step of the linear classifiers, fewer where there are not as many."""
     learning_rates: Annotated[tuple[PositiveFloat, ...], Several] = (
         1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1,

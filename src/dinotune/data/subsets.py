@@ -83,7 +83,9 @@ def _shuffled(ids: Int64[np.ndarray, "images"], seed: int) -> Int64[np.ndarray, 
 def _limited(records: Records, limit: int, seed: int) -> tuple[Indices, str]:
     targets = np.concatenate([[0], np.cumsum(~records.crowd)])[records.offsets]
     eligible, among = np.flatnonzero(np.diff(targets) > 0), "those with boxes"
-    if len(eligible) == 0:  # a test split without annotations
+    if records.has == "classes":
+        eligible, among = np.arange(len(records)), "all"
+    elif len(eligible) == 0:  # a test split without annotations
         eligible, among = np.arange(len(records)), "all, for none has boxes"
     chosen = eligible[_shuffled(records.image_ids[eligible], seed)[:limit]]
     note = f"limit {limit}: {len(chosen)} of {len(records)} pictures used, drawn among {among} (seed {seed})"

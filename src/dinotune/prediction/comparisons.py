@@ -8,8 +8,10 @@ from dinotune.tasks.detection.drawing import save_drawing
 
 
 def draw_pictures(evaluation: Evaluation, folder: Path, count: int) -> None:
-    """Draw the first `count` pictures of an evaluation, truth beside prediction."""
+    """Draw `count` pictures of an evaluation, truth beside prediction: the first, or some of all where they lie by class."""
     records = evaluation.records
-    shown = [records[index] for index in range(min(count, len(records)))]
+    count = min(count, len(records))
+    step = len(records) // count if count and records.has == "classes" else 1
+    shown = [records[index * step] for index in range(count)]
     for record, name in zip(shown, distinct_names([record.path for record in shown], ".jpg"), strict=True):
         save_drawing(evaluation.answers.draw(record, evaluation.metrics), folder / name)

@@ -24,7 +24,7 @@ from dinotune.predictors.load import load_predictor
 from dinotune.tasks.detection.drawing import save_drawing
 from dinotune.tasks.detection.labels import check_names
 
-LABELS = {"yolo", "coco"}
+LABELS = {"yolo", "coco", "csv"}
 
 
 def predict_files(
@@ -66,6 +66,7 @@ def predict_files(
         raise SettingsError(
             f"write: no {foreign[0]} of this model's {predictor.found}; it has {', '.join(sorted(predictor.writes))}"
         )
+    predictor.check(settings)
     say(predictor.describe_threshold(settings.threshold))
     failures = _predict_pictures(predictor, found, out, settings) if found else []
     for video, name in zip(videos, distinct_names(videos, ".mp4"), strict=True):

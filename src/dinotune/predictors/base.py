@@ -156,6 +156,9 @@ class Predictor(ABC, Generic[Answer]):
         Pictures that share a network shape are computed together; a few batches are held at a time.
         """
 
+    def check(self, settings: config.Prediction) -> None:
+        """SettingsError for settings that mean nothing to this task."""
+
     def heading(self, threshold: float | None = None) -> dict[str, Any]:  # noqa: ARG002
         """What a JSON file of answers begins with."""
         return {"classes": list(self.labels.names)}

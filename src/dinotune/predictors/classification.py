@@ -11,8 +11,9 @@ from dinotune import config
 from dinotune.errors import SettingsError
 from dinotune.files import write_text
 from dinotune.predictors.base import PLAIN, Answered, Key, Predictor
+from dinotune.tasks.classification.best_classes import MOST_KEPT
 from dinotune.tasks.classification.drawing import draw_classes
-from dinotune.tasks.classification.tables import MOST_WRITTEN, answers_table
+from dinotune.tasks.classification.tables import answers_table
 from dinotune.types import ClassScores
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ class ClassificationPredictor(Predictor["sv.Classifications"]):
     noun, found = "class", "classes"
     writes = frozenset({"json", "pictures", "csv"})
 
+    def check(self, settings: config.Prediction) -> None:
+        """SettingsError for tiles."""
+        if settings.tiles is not None:
+            raise SettingsError("tiles: a classifier answers for whole pictures; leave it out")
+
     def describe_threshold(self, threshold: float | None = None) -> str:
         """Which scores count, in a line."""
         return "all classes, best first" if threshold is None else f"classes with a score of at least {threshold:g}"
@@ -35,7 +41,7 @@ class ClassificationPredictor(Predictor["sv.Classifications"]):
 
     def entries(self, answer: "sv.Classifications") -> list[dict[str, Any]]:
         """Class and score of the best ones."""
-        return [{"class": name, "score": round(score, 4)} for name, score in self._named(answer)[:MOST_WRITTEN]]
+        return [{"class": name, "score": round(score, 4)} for name, score in self._named(answer)[:MOST_KEPT]]
 
     def write(self, answered: "Sequence[Answered[sv.Classifications]]", out: Path, kinds: Sequence[str]) -> None:
         """`predictions.csv`: a line per picture, its best classes with their scores."""
@@ -48,9 +54,9 @@ class ClassificationPredictor(Predictor["sv.Classifications"]):
         self, pictures: Iterable[tuple[Key, Image.Image]], settings: config.Prediction = PLAIN
     ) -> "Iterator[tuple[Key, sv.Classifications]]":
         """Classes of each picture with their scores, best first."""
-        if settings.tiles is not None:
-            raise SettingsError("tiles: a classifier answers for whole pictures; leave it out")
         import supervision as sv
+
+        self.check(settings)
 
         for keys, predictions, _ in self.batches(pictures, settings.batch_size):
             assert isinstance(predictions, ClassScores), "classification heads answer with class scores"

@@ -55,10 +55,10 @@ class Competition:
 
     def _neighbours(self) -> Iterator[Row]:
         train, settings = self.views[0], self.settings
-        votes = vote(train, self.measured, settings.neighbours, settings.temperature, len(self.labels))
+        neighbours = list(dict.fromkeys(min(k, len(train)) for k in settings.neighbours))
+        votes = vote(train, self.measured, neighbours, settings.temperature, len(self.labels))
         for k, shares in votes.items():
-            all_of_them = ", all there are" if k > len(train) else ""
-            yield self._row("k-NN", f"k={min(k, len(train))}{all_of_them}", shares)
+            yield self._row("k-NN", f"k={k}{', all there are' if k == len(train) else ''}", shares)
 
     def _regressions(self) -> Iterator[Row]:
         answers = regress(self.views[0], self.measured, self.settings.penalties, len(self.labels))

@@ -8,6 +8,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dinotune.data.batches import Batch
+from dinotune.data.photometric import float_images
+from dinotune.data.seeds import mix_seed
 from dinotune.device import Precision, autocast
 from dinotune.heads.linear_classifier import LinearClassifierHead
 from dinotune.model import Model
@@ -31,9 +33,18 @@ class PooledFeatures:
 
 @torch.no_grad()
 def compute_features(
-    model: Model, batches: Iterable[Batch], precision: Precision, on_batch: Callable[[Batch], None] = lambda _: None
+    model: Model,
+    batches: Iterable[Batch],
+    precision: Precision,
+    on_batch: Callable[[Batch], None] = lambda _: None,
+    *,
+    photometric: float = 0.0,
+    seed: int = 0,
 ) -> PooledFeatures:
-    """Features of all pictures of the batches on the model's device, sorted by image id; unreadable ones are left out."""
+    """Features of all pictures of the batches on the model's device, sorted by image id; unreadable ones are left out.
+
+    Colours change by `photometric` as in training with this seed.
+    """
     assert isinstance(model.head, LinearClassifierHead)
     device = next(model.parameters()).device
     parts = []
@@ -43,8 +54,9 @@ def compute_features(
             continue
         moved = batch.to(device)
         assert moved.targets.classes is not None
+        images = float_images(moved.images, photometric, mix_seed(seed, batch.epoch, batch.index))
         with autocast(device, precision):
-            features = model.eval()(moved.images.float() / 255)
+            features = model.eval()(images)
         ids = torch.tensor(batch.image_ids, device=device)
         parts.append((features.cls.float(), model.head.pooled(features).float(), moved.targets.classes, ids))
     columns = [torch.cat(column) for column in zip(*parts, strict=True)]

@@ -20,15 +20,18 @@ def regress(
     Features are standardised by the training pictures'. Strong penalties come first, and each starts where the one
     before has ended.
     """
-    mean, std = train.pooled.double().mean(0), train.pooled.double().std(0).clamp(min=1e-6)
-    known, new = ((features.pooled.double() - mean) / std for features in (train, asked))
+    # Double precision, which Apple's GPUs lack.
+    place = torch.device("cpu") if train.pooled.device.type == "mps" else train.pooled.device
+    known, new = (features.pooled.to(place).double() for features in (train, asked))
+    mean, std = known.mean(0), known.std(0, correction=0).clamp(min=1e-6)
+    known, new = (known - mean) / std, (new - mean) / std
     weights = known.new_zeros(classes, known.shape[1], requires_grad=True)
     bias = known.new_zeros(classes, requires_grad=True)
     answers = {}
     for penalty in sorted(penalties, reverse=True):
-        minimise(known, train.labels, weights, bias, penalty)
+        minimise(known, train.labels.to(place), weights, bias, penalty)
         with torch.no_grad():
-            answers[penalty] = nn.functional.linear(new, weights, bias).softmax(dim=1).float()
+            answers[penalty] = nn.functional.linear(new, weights, bias).softmax(dim=1).float().to(train.pooled.device)
     return {penalty: answers[penalty] for penalty in penalties}
 
 

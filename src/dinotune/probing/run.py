@@ -78,6 +78,10 @@ def probe(
 def _check(experiment: config.Experiment) -> None:
     if not isinstance(experiment.head, config.LinearClassifier):
         raise SettingsError(f"head.kind: a probe is for linear_classifier, not {experiment.head.kind}")
+    if experiment.head.dropout:
+        raise SettingsError("head.dropout: classifiers that are trained at once on the same features take none; use 0")
+    if experiment.evaluation.split == "train":
+        raise SettingsError("evaluation.split: a probe is measured on pictures that it has not seen; use val or test")
     if experiment.backbone.trainable or not isinstance(experiment.adapter, config.Frozen):
         raise SettingsError(
             "probe: features are computed once, so nothing in the backbone can learn; "
@@ -101,16 +105,20 @@ def _features(preparation: Preparation, records: Records, view: int, progress: P
     """Features of every picture as it is (view 0), or as the training of epoch `view` would show it."""
     experiment, model = preparation.experiment, preparation.model
     batch_size, device = experiment.training.pictures_per_step, preparation.device.type
+    data, seed = experiment.data.model_copy(update={"repeat_rare": 0.0}), experiment.seed
     sizes: dict[str, int] = {"batch_size": batch_size, "multiple": model.size_multiple}
     if view == 0:
-        loader = evaluation_loader(records, experiment.data, **sizes, device_type=device)
+        loader = evaluation_loader(records, data, **sizes, device_type=device)
     else:
-        loader = training_loader(records, experiment.data, **sizes, seed=experiment.seed, device_type=device)
+        loader = training_loader(records, data, **sizes, seed=seed, device_type=device)
         assert isinstance(loader.batch_sampler, TrainBatchSampler)
         loader.batch_sampler.set_epoch(view)
     progress.start(f"{records.name}, view {view + 1}", len(loader))
     try:
-        return compute_features(model, loader, preparation.precision, lambda _: progress.advance())
+        strength = data.augmentation.photometric if view else 0.0
+        return compute_features(
+            model, loader, preparation.precision, lambda _: progress.advance(), photometric=strength, seed=seed
+        )
     finally:
         end_workers(loader)
 
@@ -127,5 +135,6 @@ def _write(folder: Path, preparation: Preparation, settings: config.Probe, rows:
         metrics=max(linear, key=lambda row: row.numbers["top1"] or 0.0).numbers,
     )
     write_checkpoint(folder / "checkpoints" / "best_top1.safetensors", preparation.model, description)
+    write_json(folder / "metrics.json", description.metrics)
     write_json(folder / "probe.json", {"settings": settings.model_dump(), "rows": [vars(row) for row in rows]})
     write_text(folder / "table.md", markdown(rows))

@@ -94,7 +94,9 @@ def _restore_state(module: TrainingModule, folder: Path, progress: Progress) -> 
     checkpoint = folder / "checkpoints" / "last.ckpt"
     if not checkpoint.is_file():
         raise DinotuneError(
-            f"{checkpoint} does not exist: the run stopped before its first checkpoint; start it anew with "
+            f"{checkpoint} does not exist: {folder} is a finished probe; there is nothing to go on with"
+            if (folder / "probe.json").is_file()
+            else f"{checkpoint} does not exist: the run stopped before its first checkpoint; start it anew with "
             f"dinotune train {folder / 'experiment.yaml'} --out {folder} --overwrite"
         )
     stored = read_resume_file(checkpoint)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from dinotune.types import ClassScores
 
 MOST_KEPT = 5
-"""Classes of each picture that are kept."""
+"""Classes of each picture that are kept, and written into files."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class BestClasses:
     def of(self, image_ids: Int64[np.ndarray, "wanted"]) -> "BestClasses":
         """The rows of these pictures, in this order."""
         order = np.argsort(self.image_ids, kind="stable")
-        rows = order[np.searchsorted(self.image_ids[order], image_ids)]
+        rows = order[np.searchsorted(self.image_ids[order], image_ids)] if len(order) else order
+        assert np.array_equal(self.image_ids[rows], image_ids), "every picture was answered for"
         return BestClasses(self.image_ids[rows], self.labels[rows], self.scores[rows])
 
     @classmethod

@@ -8,9 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from dinotune.data.records import LabelSet
-
-MOST_WRITTEN = 5
-"""Classes of each picture."""
+from dinotune.tasks.classification.best_classes import MOST_KEPT
 
 Ranked = Sequence[tuple[str, float]]
 """Names of classes with their scores, best first."""
@@ -18,7 +16,7 @@ Ranked = Sequence[tuple[str, float]]
 
 def answers_table(pictures: Sequence[tuple[str, Ranked]], truth: Sequence[str] | None = None) -> str:
     """A line per picture: its file, its class where it is known, and the best classes with their scores."""
-    columns = max((min(len(ranked), MOST_WRITTEN) for _, ranked in pictures), default=0)
+    columns = max((min(len(ranked), MOST_KEPT) for _, ranked in pictures), default=0)
     places = [f"{what}{rank}" for rank in range(1, columns + 1) for what in ("answer", "score")]
     lines = [
         [

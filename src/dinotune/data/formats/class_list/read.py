@@ -16,29 +16,52 @@ SUFFIXES = ("", ".jpg", ".jpeg", ".JPEG", ".png")
 def read_class_list(place: SplitPlace, name: str, labels: LabelSet | None, findings: Findings) -> Records:
     """Records of one split; lines that are wrong are left out and go into `findings`.
 
-    Classes are ordered by name (numbers by value), or matched to `labels` where given: by name, or by index where the
-    list holds numbers that are no names.
+    Classes are ordered by name (numbers by value), or matched to `labels` where given: by name; or by index, where
+    the list holds nothing but numbers and no class is called by a number.
+
+    Raises:
+        FileError: indices that do not run from 0 to the number of classes, none of the pictures, or no table.
     """
     lines = _lines(place.annotations, findings)
-    labels = labels or _labels(lines)
-    paths = _paths(place, lines)
-    by_name = {known: label for label, known in enumerate(labels.names)}
+    found = list(zip(lines, _paths(place, lines), strict=True))
+    labels = labels or _labels([line for line, path in found if path is not None])
+    label_of = _label_of(place.annotations, lines, labels)
     listed: dict[Path, tuple[int, Line]] = {}
-    for line, path in zip(lines, paths, strict=True):
-        label = by_name.get(line.name, _index(line.name, len(labels)))
-        entry = f"line {line.number}"
+    for line, path in found:
         if path is None:
-            findings.add(Kind.MISSING_PICTURE, place.annotations, f"{line.file} does not exist", line=line.number)
-        elif label is None:
+            hint = "; if these are names of columns, call them file and class" if line.number == 1 else ""
+            message = f"{line.file} does not exist{hint}"
+            findings.add(Kind.MISSING_PICTURE, place.annotations, message, line=line.number)
+        elif line.name not in label_of:
             message = f'class "{line.name}" is not among {some(labels.names, 10)}'
             findings.add(Kind.UNKNOWN_CLASS, place.annotations, message, line=line.number)
         elif path in listed:
             message = f"{line.file} is in line {listed[path][1].number} already"
-            findings.add(Kind.REPEATED_FILE, place.annotations, message, line=line.number, entry=entry)
+            findings.add(Kind.REPEATED_FILE, place.annotations, message, line=line.number)
         else:
-            listed[path] = (label, line)
+            listed[path] = (label_of[line.name], line)
     pictures = [(path, label) for path, (label, _) in listed.items()]
     return Records.from_images(name, labels, labelled_pictures(pictures, findings))
+
+
+def _label_of(file: Path, lines: list[Line], labels: LabelSet) -> dict[str, int]:
+    """What each text of the list stands for: all are names, or all are indices."""
+    by_name = {known: label for label, known in enumerate(labels.names)}
+    written = {line.name for line in lines}
+    if not all(map(_is_number, written)) or any(map(_is_number, labels.names)):
+        return by_name
+    numbers = {int(text) for text in written}
+    if max(numbers) >= len(labels):
+        message = (
+            f"indices of {len(labels)} classes run from 0 to {len(labels) - 1}, these from {min(numbers)} to "
+            f"{max(numbers)}; write names instead, or count from 0"
+        )
+        raise FileError(Problem(Kind.UNKNOWN_CLASS, file, message))
+    return {text: int(text) for text in written}
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _lines(path: Path, findings: Findings) -> list[Line]:
@@ -55,13 +78,9 @@ def _lines(path: Path, findings: Findings) -> list[Line]:
 
 def _labels(lines: list[Line]) -> LabelSet:
     names = {line.name for line in lines}
-    numbers = all(name.isdigit() for name in names)
+    numbers = all(map(_is_number, names))
     ordered = sorted(names, key=int) if numbers else sorted(names)
     return LabelSet(tuple(ordered), tuple(map(int, ordered)) if numbers else tuple(range(1, len(ordered) + 1)))
-
-
-def _index(name: str, classes: int) -> int | None:
-    return int(name) if name.isdigit() and int(name) < classes else None
 
 
 def _paths(place: SplitPlace, lines: list[Line]) -> list[Path | None]:

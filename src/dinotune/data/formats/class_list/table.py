@@ -6,8 +6,10 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+KAGGLE = "predictionstring"
+"""Its column holds boxes behind the class: `n01751748 1 2 30 40`."""
 FILE_NAMES = {"file", "filename", "file_name", "image", "imageid", "image_id", "path", "filepath", "picture"}
-CLASS_NAMES = {"class", "label", "category", "target", "class_name", "classname", "predictionstring", "y"}
+CLASS_NAMES = {"class", "label", "category", "target", "class_name", "classname", KAGGLE, "y"}
 """Names of the two columns, in small letters; `ImageId` and `PredictionString` are Kaggle's ImageNet."""
 
 FIRST_LINES = 20
@@ -25,18 +27,23 @@ class Line(NamedTuple):
 
 
 def read_table(path: Path) -> Iterator[Line]:
-    """Pictures and classes, by the names of their columns or, without names, the first two; UnicodeDecodeError."""
+    """Pictures and classes, by the names of their columns or, without names, the first two.
+
+    Where nothing but spaces separates them, all behind the first space is the class.
+    """
     with path.open(encoding="utf-8-sig", newline="") as text:
-        first = text.readline()
+        mark = _delimiter(text.readline())
         text.seek(0)
-        rows = csv.reader(text, delimiter=_delimiter(first), skipinitialspace=True)
-        file, name = 0, 1
+        rows: Iterator[list[str]] = csv.reader(text, delimiter=mark) if mark else (line.split(None, 1) for line in text)
+        file, name, boxes = 0, 1, False
         for number, row in enumerate(rows, 1):
             columns = [cell.strip() for cell in row]
             if number == 1 and (named := _named(columns)):
                 file, name = named
+                boxes = columns[name].lower() == KAGGLE
             elif any(columns):
-                yield Line(number, columns[file] if file < len(columns) else "", _class(columns, name))
+                picture, written = (columns[place] if place < len(columns) else "" for place in (file, name))
+                yield Line(number, picture, written.split()[0] if boxes and written else written)
 
 
 def is_class_list(path: Path) -> bool:
@@ -49,7 +56,7 @@ def is_class_list(path: Path) -> bool:
 
 
 def _delimiter(line: str) -> str:
-    return next((mark for mark in (",", ";", "\t") if mark in line), " ")
+    return next((mark for mark in (",", ";", "\t") if mark in line), "")
 
 
 def _named(columns: list[str]) -> tuple[int, int] | None:
@@ -57,10 +64,3 @@ def _named(columns: list[str]) -> tuple[int, int] | None:
     file = next((place for place, name in enumerate(small) if name in FILE_NAMES), None)
     name = next((place for place, name in enumerate(small) if name in CLASS_NAMES), None)
     return None if file is None or name is None else (file, name)
-
-
-def _class(columns: list[str], place: int) -> str:
-    """Kaggle writes boxes behind the class: `n01751748 1 2 30 40`."""
-    words = columns[place].split() if place < len(columns) else []
-    numbers = all(word.isdigit() for word in words[1:])
-    return words[0] if len(words) > 1 and numbers else " ".join(words)

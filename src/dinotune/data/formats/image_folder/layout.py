@@ -24,29 +24,37 @@ def find_image_folder(root: Path) -> dict[str, SplitPlace]:
 
     Beside a training split with class folders, other splits may be lists, as ImageNet's validation pictures are.
     """
-    found = {}
+    found: dict[str, SplitPlace] = {}
     for split, aliases in SPLIT_ALIASES.items():
-        holding = (root / alias for alias in aliases if _holds_classes(root / alias))
+        # One class is enough where others are known, e.g. in a test split.
+        holding = (root / alias for alias in aliases if len(_pictured(root / alias)) >= (1 if found else 2))
         if folder := next(holding, None):
             found[split] = SplitPlace(folder, (folder,))
         elif "train" in found and (listed := class_list_of(root, split)):
             found[split] = listed
-    if found or not _holds_classes(root):
+    if found or len(_pictured(root)) < 2 or any(_pictures(root)):
         return found
     return {"train": SplitPlace(root, (root,))}
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """Folders of a split that may each be a class, sorted by name; hidden ones are none."""
-    inner = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-    return sorted(path for path in inner if path.name.lower() not in NO_CLASSES)
+    """Folders that may each be a class, sorted by name: all of a split's, but for hidden ones."""
+    inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    is_split = any(folder.name in aliases for aliases in SPLIT_ALIASES.values())
+    return inner if is_split else [path for path in inner if path.name.lower() not in NO_CLASSES]
 
 
-def _holds_classes(folder: Path) -> bool:
-    """Whether two folders or more, with pictures of their own, lie in it, and no pictures beside them."""
-    if not folder.is_dir() or any(_pictures(folder)):
-        return False
-    return len(list(islice((inner for inner in class_folders(folder) if any(_pictures(inner))), 2))) == 2
+def stray_pictures(folder: Path) -> list[Path]:
+    """Pictures that lie beside the class folders."""
+    return sorted(path for path in folder.iterdir() if is_picture_name(path) and path.is_file())
+
+
+def _pictured(folder: Path) -> list[Path]:
+    """Class folders with pictures of their own; none where all have names that other formats use."""
+    if not folder.is_dir():
+        return []
+    found = [inner for inner in class_folders(folder) if any(_pictures(inner))]
+    return found if any(inner.name.lower() not in NO_CLASSES for inner in found) else []
 
 
 def _pictures(folder: Path) -> Iterator[Path]:

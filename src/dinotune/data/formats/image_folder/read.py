@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dinotune.data.formats.base import SplitPlace, pictures_below
 from dinotune.data.formats.class_list.read import read_class_list
-from dinotune.data.formats.image_folder.layout import class_folders
+from dinotune.data.formats.image_folder.layout import class_folders, stray_pictures
 from dinotune.data.formats.labelled_pictures import labelled_pictures
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import LabelSet, Records
@@ -22,6 +22,8 @@ def read_image_folder(place: SplitPlace, name: str, labels: LabelSet | None, fin
     if not folders:
         raise FileError(Problem(Kind.UNUSABLE_SPLIT, place.annotations, "no folders with pictures, one per class"))
     labels = labels or LabelSet(tuple(path.name for path in folders), tuple(range(1, len(folders) + 1)))
+    for path in stray_pictures(place.annotations):
+        findings.add(Kind.ORPHAN_PICTURE, path, "lies beside the folders of the classes")
     label_of = {known: label for label, known in enumerate(labels.names)}
     listed: list[tuple[Path, int]] = []
     for folder in folders:
