@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dinotune.evaluation import Evaluation
 from dinotune.prediction.sources import distinct_names
-from dinotune.tasks.detection.drawing import save_drawing
+from dinotune.tasks.drawings import save_drawing
 
 
 def draw_pictures(evaluation: Evaluation, folder: Path, count: int) -> None:

@@ -21,10 +21,11 @@ from dinotune.prediction.sources import distinct_names, is_video, picture_files,
 from dinotune.prediction.video import predict_video
 from dinotune.predictors.base import PLAIN, Answered, Predictor
 from dinotune.predictors.load import load_predictor
-from dinotune.tasks.detection.drawing import save_drawing
 from dinotune.tasks.detection.labels import check_names
+from dinotune.tasks.drawings import save_drawing
 
-LABELS = {"yolo", "coco", "csv"}
+OF_PICTURES = {"yolo", "coco", "csv"}
+"""What is written of pictures, and not of videos."""
 
 
 def predict_files(
@@ -37,7 +38,7 @@ def predict_files(
 ) -> Path:
     """Predict on files, on all pictures below folders and on videos.
 
-    Writes `predictions.json`, `pictures/` and the data sets `yolo/` and `coco/` for pictures, `videos/NAME.mp4` and
+    Writes `predictions.json`, `pictures/` and the data sets `yolo/` and `coco/` or `predictions.csv` for pictures, `videos/NAME.mp4` and
     `videos/NAME.json` for videos, as far as `settings.write` asks for them.
 
     Args:
@@ -101,10 +102,10 @@ def _check(settings: config.Prediction, pictures: Sequence[Path], videos: Sequen
     check_names(pictures, settings.write)
     if settings.every > 1 and not videos:
         raise SettingsError(f"every: {settings.every} is for videos, but there are pictures only; leave it out")
-    labels = [kind for kind in settings.write if kind in LABELS]
-    if videos and labels:
+    foreign = [kind for kind in settings.write if kind in OF_PICTURES]
+    if videos and foreign:
         raise SettingsError(
-            f"write: {', '.join(labels)} is for pictures; leave out {videos[0]}, or save its frames as pictures"
+            f"write: {', '.join(foreign)} is for pictures; leave out {videos[0]}, or save its frames as pictures"
         )
 
 

@@ -13,7 +13,7 @@ from dinotune.data.sampler import TrainBatchSampler
 from dinotune.errors import SettingsError
 from dinotune.files import write_json, write_text
 from dinotune.heads.linear_classifier import LinearClassifierHead
-from dinotune.probing.competition import Competition, Row
+from dinotune.probing.competition import Competition, Row, best_of_each
 from dinotune.probing.features import PooledFeatures, compute_features
 from dinotune.probing.tables import markdown, print_rows
 from dinotune.training.preparation import Preparation, prepare
@@ -49,7 +49,8 @@ def probe(
         notes: Said first.
 
     Raises:
-        SettingsError: the head is another one, or something in the backbone is meant to learn.
+        SettingsError: the head is another one, drops features out, or something in the backbone is meant to learn; the
+            measured split is `train`.
         DinotuneError: data or weights cannot be used.
     """
     settings = settings or config.Probe()
@@ -125,14 +126,14 @@ def _features(preparation: Preparation, records: Records, view: int, progress: P
 
 def _write(folder: Path, preparation: Preparation, settings: config.Probe, rows: Sequence[Row]) -> None:
     """The table, and the model that has the best linear classifier as its head by now."""
-    linear = [row for row in rows if row.method == "linear"]
+    *_, linear = best_of_each(rows)
     description = Description(
         experiment=preparation.experiment,
         labels=preparation.train.labels,
         backbone_sha256=preparation.model.backbone.identity.sha256,
         thresholds={},
         epoch=settings.epochs - 1,
-        metrics=max(linear, key=lambda row: row.numbers["top1"] or 0.0).numbers,
+        metrics=linear.numbers,
     )
     write_checkpoint(folder / "checkpoints" / "best_top1.safetensors", preparation.model, description)
     write_json(folder / "metrics.json", description.metrics)

@@ -15,6 +15,7 @@ from dinotune.data.problems import Findings
 from dinotune.data.records import Records
 from dinotune.data.splits import apply_on_error, find_places
 from dinotune.errors import SettingsError
+from dinotune.starting.choices import DEFAULT_HEADS
 from dinotune.training.progress import Progress
 
 MOST_PICTURES = 2_000
@@ -23,9 +24,6 @@ MOST_PICTURES = 2_000
 
 LABELS: Mapping[LabelKind, str] = {"boxes": "boxes around objects", "classes": "a class per picture"}
 
-HEADS: Mapping[LabelKind, str] = {"boxes": "faster_rcnn", "classes": "linear_classifier"}
-"""A head for each kind of labels."""
-
 
 def require_labels(experiment: config.Experiment, records: Records) -> None:
     """SettingsError where the head learns from, or is measured on, other labels than the data has."""
@@ -33,7 +31,7 @@ def require_labels(experiment: config.Experiment, records: Records) -> None:
     if needed != records.has:
         raise SettingsError(
             f"head.kind: {experiment.head.kind} needs {LABELS[needed]}, but {records.name} has {LABELS[records.has]}; "
-            f"use e.g. head={HEADS[records.has]}"
+            f"use e.g. head={DEFAULT_HEADS[records.has]}"
         )
 
 

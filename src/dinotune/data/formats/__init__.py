@@ -88,12 +88,10 @@ def detect_format(root: Path) -> str:
     there are folders. DataError where no format is found, and where none of several wins.
     """
     require_folder(root)
-    found = {kind: places for kind, find in FINDERS.items() if (places := find(root))}
+    found = _found(root, "boxes") or _found(root, "classes")
     if not found:
         raise DataError(nothing_found(root))
-    if any(HOLDS[kind] == "boxes" for kind in found):
-        found = {kind: places for kind, places in found.items() if HOLDS[kind] == "boxes"}
-    elif "image_folder" in found:
+    if "image_folder" in found:
         return "image_folder"
     if len(found) > 1 and is_guessed(found.get("voc", {})):
         found.pop("voc", None)
@@ -103,6 +101,11 @@ def detect_format(root: Path) -> str:
     if len(originals) == 1 and all(places.keys() <= found[originals[0]].keys() for places in found.values()):
         return originals[0]
     raise DataError(f"{root}: holds {' and '.join(found)} annotations; choose with data.format={next(iter(found))}")
+
+
+def _found(root: Path, has: LabelKind) -> dict[str, dict[str, SplitPlace]]:
+    """Places of the splits by format, of the formats with such labels."""
+    return {kind: places for kind, find in FINDERS.items() if HOLDS[kind] == has and (places := find(root))}
 
 
 def require_folder(root: Path) -> None:

@@ -67,6 +67,19 @@ def _copy(source: Path, target: Path) -> None:
     write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
 
 
+def classes_of(records: Records, format_name: str) -> list[str]:
+    """The class of each picture by name; DataError where labels are boxes."""
+    if records.image_labels is None:
+        raise DataError(f"{records.name}: labels are boxes; {format_name} holds one class per picture")
+    return [records.labels.names[label] for label in records.image_labels.tolist()]
+
+
+def lost_classes(labels: LabelSet, used: Iterable[str]) -> tuple[str, ...]:
+    """A sentence on classes without pictures, which formats without a list of classes lose; none where all are used."""
+    lost = sorted(set(labels.names) - set(used))
+    return (f"classes without pictures are lost: {', '.join(lost)}",) if lost else ()
+
+
 def without_crowds(splits: Splits, format_name: str) -> tuple[dict[str, list[ImageRecord]], tuple[str, ...]]:
     """Pictures without ignore regions and with areas of boxes, for formats that hold neither; and what that loses."""
     kept, crowds, areas = {}, 0, 0

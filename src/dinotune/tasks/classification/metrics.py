@@ -38,5 +38,4 @@ def confusion(
     truth: Int64[np.ndarray, "images"], answered: Int64[np.ndarray, "images"], classes: int
 ) -> Int64[np.ndarray, "classes classes"]:
     """Number of pictures of each class (row) that were given each class (column)."""
-    counts: Int64[np.ndarray, "classes classes"] = np.bincount(truth * classes + answered, minlength=classes**2)
-    return counts.reshape(classes, classes)
+    return np.bincount(truth * classes + answered, minlength=classes**2).reshape(classes, classes)

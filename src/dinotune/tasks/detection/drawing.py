@@ -2,7 +2,6 @@
 
 import colorsys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -65,12 +64,6 @@ def draw_comparison(
     both.paste(left, (0, 0))
     both.paste(right, (left.width + GAP, 0))
     return both
-
-
-def save_drawing(image: Image.Image, path: Path) -> None:
-    """Write a drawn picture as JPEG, with its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, quality=92)
 
 
 def class_colour(class_id: int) -> tuple[int, int, int]:

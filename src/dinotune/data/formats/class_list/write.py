@@ -4,8 +4,15 @@ import csv
 import io
 from pathlib import Path
 
-from dinotune.data.formats.writing import Pictures, Splits, common_labels, place_pictures, split_targets
-from dinotune.errors import DataError
+from dinotune.data.formats.writing import (
+    Pictures,
+    Splits,
+    classes_of,
+    common_labels,
+    lost_classes,
+    place_pictures,
+    split_targets,
+)
 from dinotune.files import write_text
 
 
@@ -13,11 +20,9 @@ def write_class_list(splits: Splits, out: Path, pictures: Pictures) -> tuple[str
     """Write splits below `out`; what the format cannot hold is said. DataError where labels are boxes."""
     labels = common_labels(splits)
     targets = split_targets(splits)
-    used = set()
+    used: set[str] = set()
     for split, records in splits.items():
-        if records.image_labels is None:
-            raise DataError(f"{records.name}: labels are boxes; a class list holds one class per picture")
-        classes = [labels.names[label] for label in records.image_labels.tolist()]
+        classes = classes_of(records, "a class list")
         used.update(classes)
         files = (
             [str(Path(str(path)).absolute()) for path in records.paths]
@@ -28,5 +33,4 @@ def write_class_list(splits: Splits, out: Path, pictures: Pictures) -> tuple[str
         csv.writer(text, lineterminator="\n").writerows([("file", "class"), *zip(files, classes, strict=True)])
         place_pictures(records, [out / target for target in targets[split]], pictures)
         write_text(out / f"{split}.csv", text.getvalue())
-    unused = [name for name in labels.names if name not in used]
-    return tuple([f"classes without pictures are lost: {', '.join(unused)}"] * bool(unused))
+    return lost_classes(labels, used)

@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from dinotune.data.formats.writing import Pictures, Splits, common_labels, place_pictures, relative_names
+from dinotune.data.formats.writing import (
+    Pictures,
+    Splits,
+    classes_of,
+    common_labels,
+    lost_classes,
+    place_pictures,
+    relative_names,
+)
 from dinotune.errors import DataError
 
 
@@ -15,11 +23,9 @@ def write_image_folder(splits: Splits, out: Path, pictures: Pictures) -> tuple[s
     labels = common_labels(splits)
     if pictures == "none":
         raise DataError("an ImageFolder is its pictures; copy or link them")
-    used = set()
+    used: set[str] = set()
     for split, records in splits.items():
-        if records.image_labels is None:
-            raise DataError(f"{records.name}: labels are boxes; an ImageFolder holds one class per picture")
-        classes = [labels.names[label] for label in records.image_labels.tolist()]
+        classes = classes_of(records, "an ImageFolder")
         used.update(classes)
         names = relative_names(records)
         # Below its class a picture keeps only what its path says beside that class.
@@ -30,5 +36,4 @@ def write_image_folder(splits: Splits, out: Path, pictures: Pictures) -> tuple[s
         if len(set(targets)) < len(targets):
             raise DataError(f"{records.name}: two pictures of a class have the same name; rename one of them")
         place_pictures(records, targets, pictures)
-    unused = [name for name in labels.names if name not in used]
-    return tuple([f"classes without pictures are lost: {', '.join(unused)}"] * bool(unused))
+    return lost_classes(labels, used)
