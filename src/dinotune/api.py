@@ -119,7 +119,9 @@ def evaluate(
     model, description = load_model(path)
     experiment = measured(description.experiment, overrides)
     split = split or experiment.evaluation.split
-    records = read_records(experiment.data, split, seed=experiment.seed, labels=description.labels)
+    records = read_records(
+        experiment.data, split, seed=experiment.seed, labels=description.labels, needs=experiment.needs
+    )
     require_labels(experiment, records)
     run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     folder = Path(out) if out else evaluation_folder(run, experiment.data, split, path.stem)
@@ -151,7 +153,7 @@ def _run_evaluation(model: Model, experiment: config.Experiment, records: Record
             model.to(device),
             records,
             loader,
-            build_answers(experiment, records.labels),
+            build_answers(experiment, records, model.size_multiple),
             precision=resolve_precision(experiment.training.precision, device),
             on_batch=lambda _: progress.advance(),
         )

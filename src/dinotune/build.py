@@ -11,19 +11,24 @@ from dinotune.adapters.norm_bias import NormBiasAdapter
 from dinotune.backbones.base import Backbone
 from dinotune.backbones.load import build_backbone, sketch_backbone
 from dinotune.backbones.weights import LoadReport
-from dinotune.data.records import LabelSet
+from dinotune.data.records import LabelSet, Records
 from dinotune.errors import SettingsError
 from dinotune.heads.base import Head
 from dinotune.heads.deformable_detr import DeformableDetrHead
 from dinotune.heads.detr import DetrHead
 from dinotune.heads.faster_rcnn import FasterRcnnHead
 from dinotune.heads.linear_classifier import LinearClassifierHead
+from dinotune.heads.linear_segmenter import LinearSegmenterHead
+from dinotune.heads.mask_decoder import InstanceMaskDecoderHead, MaskDecoderHead
 from dinotune.heads.plain_detr import PlainDetrHead
 from dinotune.model import Model
 from dinotune.own_parts import build_own
 from dinotune.tasks.base import Answers
 from dinotune.tasks.classification.answers import ClassificationAnswers
 from dinotune.tasks.detection.answers import DetectionAnswers
+from dinotune.tasks.instance_segmentation.answers import InstanceAnswers
+from dinotune.tasks.segmentation.answers import SegmentationAnswers
+from dinotune.tasks.segmentation.windows import Windows
 
 
 def build_head(settings: config.Head, backbone: Backbone, classes: int) -> Head:
@@ -32,29 +37,44 @@ def build_head(settings: config.Head, backbone: Backbone, classes: int) -> Head:
     Raises:
         SettingsError: a head of the user's own that cannot be imported or built.
     """
+    fitting = (backbone.channels, backbone.strides, classes)
+    head: Head
     match settings:
         case config.FasterRcnn():
-            return FasterRcnnHead(settings, backbone.channels, backbone.strides, classes)
+            head = FasterRcnnHead(settings, *fitting)
         case config.Detr():
-            return DetrHead(settings, backbone.channels, backbone.strides, classes)
+            head = DetrHead(settings, *fitting)
         case config.DeformableDetr():
-            return DeformableDetrHead(settings, backbone.channels, backbone.strides, classes)
+            head = DeformableDetrHead(settings, *fitting)
         case config.PlainDetr():
-            return PlainDetrHead(settings, backbone.channels, backbone.strides, classes)
+            head = PlainDetrHead(settings, *fitting)
         case config.LinearClassifier():
-            return LinearClassifierHead(settings, backbone.channels, backbone.strides, classes)
+            head = LinearClassifierHead(settings, *fitting)
+        case config.LinearSegmenter():
+            head = LinearSegmenterHead(settings, *fitting)
+        case config.MaskDecoder():
+            head = MaskDecoderHead(settings, *fitting)
+        case config.InstanceMaskDecoder():
+            head = InstanceMaskDecoderHead(settings, *fitting)
         case config.OwnHead():
-            fitting = (backbone.channels, backbone.strides, classes)
-            return build_own(settings, Head, "head", *fitting)  # type: ignore[type-abstract]
+            head = build_own(settings, Head, "head", *fitting)  # type: ignore[type-abstract]
+    return head
 
 
-def build_answers(experiment: config.Experiment, labels: LabelSet) -> Answers:
-    """What gathers and measures the answers of the experiment's head."""
+def build_answers(experiment: config.Experiment, records: Records, size_multiple: int) -> Answers:
+    """What gathers and measures the answers of the experiment's head on these pictures.
+
+    `size_multiple` is the model's: sliding windows have sides of it.
+    """
     match experiment.head.task:
         case "detection":
-            return DetectionAnswers(labels, experiment.evaluation.max_detections)
+            return DetectionAnswers(records.labels, experiment.evaluation.max_detections)
         case "classification":
-            return ClassificationAnswers(labels)
+            return ClassificationAnswers(records.labels)
+        case "segmentation":
+            return SegmentationAnswers(records, Windows.of(experiment.evaluation, size_multiple))
+        case "instance_segmentation":
+            return InstanceAnswers(records.labels, experiment.evaluation.max_detections)
 
 
 def build_adapter(settings: config.Adapter) -> Adapter | None:

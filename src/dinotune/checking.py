@@ -39,9 +39,11 @@ def check(source: str | Path, overrides: Sequence[str] = (), *, modifiers: Seque
         SettingsError: settings are wrong.
     """
     experiment = _load(source, modifiers, overrides).experiment
-    patch = patch_size(experiment.backbone) if _is_experiment(source) else USUAL_PATCH
+    of_experiment = _is_experiment(source)
+    patch = patch_size(experiment.backbone) if of_experiment else USUAL_PATCH
+    needs = experiment.needs if of_experiment else None
     with Progress(None) as progress:
-        return check_data(experiment.data, patch=patch, start=progress.start, advance=progress.advance)
+        return check_data(experiment.data, needs=needs, patch=patch, start=progress.start, advance=progress.advance)
 
 
 def report_check(names: Sequence[str], overrides: Sequence[str], *, report: Path | None, everything: bool) -> bool:

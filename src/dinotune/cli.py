@@ -151,7 +151,7 @@ def train(
     from dinotune.starting.weights import find_weights
 
     loaded = load_start(names[0], names[1:], overrides)
-    find_places(loaded.experiment.data)
+    find_places(loaded.experiment.data, loaded.experiment.needs)
     find_weights(loaded.experiment)
     if out is not None:
         from dinotune.training.run_folder import check_free

@@ -73,8 +73,7 @@ def evaluate_model(
             continue
         moved = batch.to(device)
         with autocast(device, precision), _own_draws(device, batch.index):
-            features = model(moved.images.float() / 255)
-            losses, predictions = model.head.evaluate(features, moved.targets)
+            losses, predictions = answers.run(model, moved)
         for name, value in losses.values().items():
             sums[name] = sums.get(name, 0.0) + value * len(batch)
         answers.add(predictions, batch)

@@ -1,8 +1,9 @@
 """Atomic writes: a file is either the old one or the whole new one, never half of it; and what a path means."""
 
+import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes, atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def check_folder(folder: Path) -> None:
@@ -74,3 +80,12 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def distinct_names(paths: Sequence[Path], suffix: str) -> list[str]:
+    """A file name for what is made of each path; stems that clash are numbered."""
+    names: dict[str, None] = {}
+    for path in paths:
+        stems = itertools.chain([path.stem], (f"{path.stem}-{number}" for number in itertools.count(2)))
+        names[next(name for stem in stems if (name := f"{stem}{suffix}") not in names)] = None
+    return list(names)

@@ -4,11 +4,11 @@ One box convention: absolute ``xyxy`` pixels of the network input (or, where a d
 of the picture). Box edges are continuous coordinates: a box over the whole picture is (0, 0, w, h).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int16, Int64
 from torch import Tensor
 
 
@@ -38,6 +38,10 @@ class Targets:
     """0-based class indices per image."""
     classes: Int64[Tensor, "batch"] | None = None
     """0-based class index of each image as a whole; none where the data has no such labels."""
+    class_maps: Int16[Tensor, "batch height width"] | None = None
+    """0-based class index of each pixel of the network input, -1 (`IGNORED`) where none counts; none without such labels."""
+    masks: tuple[Bool[Tensor, "_objects height width"], ...] | None = None
+    """The pixels of the network input that belong to each object; none without such labels."""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -48,6 +52,8 @@ class Targets:
             boxes=tuple(map(change, self.boxes)),
             labels=tuple(map(change, self.labels)),
             classes=None if self.classes is None else change(self.classes),
+            class_maps=None if self.class_maps is None else change(self.class_maps),
+            masks=None if self.masks is None else tuple(map(change, self.masks)),
         )
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Targets":
@@ -75,7 +81,24 @@ class ClassScores:
     """Shares that sum to 1."""
 
 
-Predictions = Detections | ClassScores
+@dataclass(frozen=True)
+class SemanticMaps:
+    """How much each place of an image looks like each class, on a grid over the network input."""
+
+    scores: Float[Tensor, "batch classes rows columns"]
+    """A pixel's class is the one with the highest score after bilinear interpolation."""
+
+
+@dataclass(frozen=True)
+class InstanceMasks(Detections):
+    """Detections with a mask each."""
+
+    masks: Float[Tensor, "batch slots rows columns"]
+    """Probability in [0, 1] on a grid over the network input; after bilinear interpolation, pixels above a half belong
+    to the object."""
+
+
+Predictions = Detections | ClassScores | SemanticMaps
 
 
 @dataclass(frozen=True)
@@ -83,6 +106,11 @@ class Losses:
     """Weighted loss terms of one batch by name (``loss_…``)."""
 
     terms: Mapping[str, Float[Tensor, ""]]
+
+    @classmethod
+    def mean(cls, parts: Sequence["Losses"]) -> "Losses":
+        """The mean of each term over parts that all have the same ones."""
+        return cls({name: torch.stack([part.terms[name] for part in parts]).mean() for name in parts[0].terms})
 
     @property
     def total(self) -> Float[Tensor, ""]:

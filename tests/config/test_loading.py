@@ -107,7 +107,7 @@ SENTENCES = [
     ),
     (
         "head=rcnn",
-        'head.kind: "rcnn" is wrong; give faster_rcnn, detr, deformable_detr, plain_detr, linear_classifier or module:Class; did you mean "faster_rcnn"?',
+        'head.kind: "rcnn" is wrong; give faster_rcnn, detr, deformable_detr, plain_detr, linear_classifier, linear_segmenter, mask_decoder, instance_mask_decoder or module:Class; did you mean "faster_rcnn"?',
     ),
     ("training.epochs='3'", 'training.epochs: "3" is wrong; give integer >= 1; write 3 without quotes'),
     ("training.epochs=3.0", "training.epochs: 3.0 is wrong; give integer >= 1; write 3"),

@@ -18,7 +18,7 @@ def test_lists_and_texts(write: Any) -> None:
     [
         ({"threshold": -0.1}, "threshold: -0.1 is wrong; give number >= 0 and <= 1 or none"),
         ({"tiles": 6.5}, "tiles: 6.5 is wrong; give integer >= 1 or none"),
-        ({"write": ""}, "write:  is wrong; give non-empty list, each json, pictures, yolo, coco or csv"),
+        ({"write": ""}, "write:  is wrong; give non-empty list, each json, pictures, yolo, coco, csv or masks"),
         (
             {"every": 0, "batch_size": 0},
             "every: 0 is wrong; .*\nbatch_size: 0 is wrong; give integer >= 1|batch_size.*\n",

@@ -24,6 +24,8 @@ VALUES = {
     "head.stride_factors": "[0.5, 1]",
     "head.anchor_sizes": "[[8], [16], [32], [64], [128]]",
     "head.aspect_ratios": "[1]",
+    "data.ignore_ids": "[0, 7]",
+    "data.augmentation.crop_one_class": "0.5",
     "data.augmentation.scale_jitter": "[0.9, 1.1]",
     "data.augmentation.crop_aspect": "[0.75, 1.25]",
     "data.augmentation.sizes": "[480, 800]",
@@ -81,6 +83,7 @@ def reached(experiment: config.Experiment, row: SettingRow) -> Any:
 PREFIX_CONTEXT = {
     "backbone.tiny": "backbone=tiny-dinov3",
     "backbone.trainable.": "backbone.trainable.blocks=1",
+    "data.augmentation.square_crops": "data.augmentation.crop=1",
     "training.must_reach.": "training.must_reach={metric: AP50, value: 0.5}",
     "training.early_stopping.": "training.early_stopping=5",
     "adapter.hidden": "adapter={kind: daga, variant: v1}",

@@ -282,7 +282,7 @@ def _all_missing(data: CocoSet) -> None:
 ALONE = {
     "corners in COCO": Case(Kind.CORNERS_AS_SIDES, _corners, TRAIN, None, "but fit as x1, y1, x2, y2; write x2 - x1"),
     "shares in COCO": Case(Kind.SHARES_AS_PIXELS, _shares, TRAIN, None, "multiply x and width by the picture's width"),
-    "split without boxes": Case(Kind.NO_BOXES, _no_boxes, VAL, None, "val: 1 pictures, but no box"),
+    "split without boxes": Case(Kind.NO_LABELS, _no_boxes, VAL, None, "val: 1 pictures, but no box"),
     "empty split": Case(Kind.UNUSABLE_SPLIT, _no_pictures, VAL, None, "no pictures; an empty split"),
     "broken JSON": Case(Kind.BROKEN_JSON, _broken_json, VAL, "oops", "not readable as JSON: Expecting value"),
     "wrong folder": Case(Kind.MISSING_PICTURE, _all_missing, VAL, None, "none of its 1 pictures exists (val0.png)"),

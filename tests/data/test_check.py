@@ -119,7 +119,17 @@ def test_many_kinds_are_covered() -> None:
     assert untested <= {
         "SIDES_AS_CORNERS",  # above
         *("ORPHAN_LABEL", "BROKEN_LABEL", "MISSING_LABELS", "UNEQUAL_LISTS"),
+        *(
+            "MISSING_MASK",
+            "ORPHAN_MASK",
+            "UNREADABLE_MASK",
+            "WRONG_MASK_SIZE",
+            "UNKNOWN_VALUE",
+            "ALL_IGNORED",
+            "MALFORMED_MASK",
+        ),
         *("BROKEN_YAML", "UNCLEAR_CLASS", "NAMELESS_CLASSES", "CLASS_COUNT", "STALE_PATH"),
+        "BROKEN_BATCH",
     }, "tests of the readers show these"
 
 

@@ -6,14 +6,15 @@ from typing import get_args
 import pytest
 
 from dinotune import config
-from dinotune.data.formats import FINDERS, READERS, WRITERS, detect_format, format_of
+from dinotune.data.formats import FINDERS, HOLDS, KNOWN_BY, READERS, WRITERS, detect_format, format_of
 from dinotune.errors import DataError
 from tests.data.small_sets import write_coco_set, write_voc_set
 
 
 def test_settings_readers_and_writers_know_the_same_formats() -> None:
     chosen = set(get_args(config.Data.model_fields["format"].annotation))
-    assert chosen - {"auto"} == set(FINDERS) == set(READERS) == set(WRITERS)
+    assert chosen - {"auto"} == set(FINDERS) == set(READERS) == set(HOLDS) == set(KNOWN_BY)
+    assert set(FINDERS) - set(WRITERS) == {"cifar"}, "a data set of its own makers"
 
 
 def test_nothing_found_names_every_format_and_what_was_looked_for(tmp_path: Path) -> None:

@@ -179,3 +179,24 @@ def test_evaluation_gives_every_picture_once_in_order() -> None:
         by_size.setdefault((draw.height, draw.width), []).append(draw.picture)
     assert all(pictures == sorted(pictures) for pictures in by_size.values())
     assert list(batches) == drawn
+
+
+def test_square_crops_put_all_pictures_into_one_bucket_and_are_measured_whole() -> None:
+    augmentation = config.Augmentation(square_crops=True, crop=1.0, scale_jitter=(0.5, 1.0))
+    data = config.Data(size=512, augmentation=augmentation)
+    squares = TrainBatchSampler(records(), data, batch_size=4, multiple=16, seed=0)
+    batches = list(squares)
+    assert len(batches) == -(-len(SIZES) // 4), "one bucket for all"
+    assert sorted(draw.picture for batch in batches for draw in batch) == list(range(len(SIZES)))
+    sizes = set()
+    for epoch in range(4):
+        squares.set_epoch(epoch)
+        sizes |= {(batch[0].height, batch[0].width) for batch in squares}
+    assert sizes == {(side, side) for side in (256, 320, 384, 448, 512)}
+    whole = EvaluationBatchSampler(records(), data, batch_size=4, multiple=16)
+    assert any(draw.height != draw.width for batch in whole for draw in batch)
+
+
+def test_square_crops_of_pictures_that_are_not_cropped_are_refused() -> None:
+    with pytest.raises(ValueError, match="set crop to 1"):
+        config.Augmentation(square_crops=True, crop=0.5)

@@ -17,7 +17,9 @@ from dinotune.data.sampler import TrainBatchSampler
 from dinotune.data.splits import read_records
 from dinotune.data.transforms import draw_view
 from dinotune.errors import DataError
+from tests.data.mask_sets import write_pair
 from tests.data.small_sets import drawn_records, write_coco_set, write_voc_set
+from tests.mask_folders import draw_mask_folder
 
 IN_TRAINING = {"data.augmentation.photometric"}
 """The training acts on these, so its tests must show it."""
@@ -25,7 +27,7 @@ IN_TRAINING = {"data.augmentation.photometric"}
 
 @pytest.fixture
 def _two_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`there` in COCO's format, `both` in both formats, and `other` pictures and annotations beside them."""
+    """`there` in COCO's format, `both` in both formats, and `other` pictures and annotations beside them, `masks` and `scenes` of classes."""
     monkeypatch.chdir(tmp_path)
     for split in ("train2017", "val2017", "test2017"):
         write_coco_set(Path("there"), split=split, folder="images")
@@ -33,6 +35,9 @@ def _two_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("one.json").write_text(json.dumps({"dataset_size": 2, "indices": [1]}))
     write_voc_set(Path("both"), {str(i): [("cat", (1, 1, 5, 5))] for i in range(8)}, {"train": "01234567"})
     write_coco_set(Path("both"))
+    for number in range(2):
+        write_pair(Path(f"masks/images/{number}.jpg"), Path(f"masks/masks/{number}.png"))
+    draw_mask_folder(Path("scenes"), train=8)
     write_coco_set(Path("broken"), images=[{"id": 7, "file_name": "seven.jpg"}, {"id": 3, "file_name": "gone.jpg"}])
 
 
@@ -77,6 +82,12 @@ def boxes_kept(data: config.Data) -> int:
     return sum(len(boxes) for batch in loader for boxes in batch.targets.boxes)
 
 
+def class_maps_seen(data: config.Data) -> list[Any]:
+    records = read_records(data, "train", seed=0, needs="semantic_masks")
+    loader = training_loader(records, data, batch_size=1, multiple=8, seed=0, device_type="cpu")
+    return [batch.targets.class_maps.tolist() for batch in loader]
+
+
 CROPS = ("data.augmentation.crop=1", "data.augmentation.crop_min_side=0.3", "data.size=32", "data.workers=0")
 BROKEN = "broken/annotations/instances_train2017.json"
 EFFECTS: dict[str, tuple[tuple[str, ...], str, Callable[[config.Data], Any]]] = {
@@ -87,6 +98,8 @@ EFFECTS: dict[str, tuple[tuple[str, ...], str, Callable[[config.Data], Any]]] = 
         for split in ("train", "val", "test")
         for key, value in (("images", "other"), ("annotations", "other/annotations/instances_other.json"), ("limit", "1"), ("share", "0.5"), ("subset", "one.json"))
     },
+    "data.mask_encoding": (("data=masks",), "ade20k", records_of("train")),
+    "data.ignore_ids": (("data=masks",), "[2]", records_of("train")),
     "data.validation_share": (("data=both", "data.format=voc"), "0.5", records_of("val")),
     "data.resize": ((), "square", size),
     "data.size": ((), "320", size),
@@ -102,6 +115,8 @@ EFFECTS: dict[str, tuple[tuple[str, ...], str, Callable[[config.Data], Any]]] = 
     "data.augmentation.scale_jitter": ((), "[1, 1]", sizes_drawn),
     "data.augmentation.crop": ((), "0", views),
     "data.augmentation.crop_min_side": ((), "0.9", views),
+    "data.augmentation.square_crops": (("data.augmentation.crop=1",), "true", sizes_drawn),
+    "data.augmentation.crop_one_class": ((*CROPS, "data=scenes"), "0.3", class_maps_seen),
     "data.augmentation.min_visible": (CROPS, "0.95", boxes_kept),
     "data.workers": ((), "3", worker_count),
     "data.on_error": (("data=broken", f"data.val.annotations={BROKEN}"), "skip", outcome),

@@ -10,8 +10,10 @@ import pytest
 
 from dinotune import config
 from dinotune.data.formats import detect_format
-from dinotune.data.splits import read_records, stratified_share
+from dinotune.data.held_out import stratified_share
+from dinotune.data.splits import read_records
 from dinotune.errors import DataError
+from tests.class_folders import draw_class_folders
 from tests.data.small_sets import drawn_records, write_coco_set, write_voc_set
 
 
@@ -81,6 +83,36 @@ def test_every_picture_can_be_held_out(tmp_path: Path) -> None:
     records = drawn_records(tmp_path, [(8, 8)] * 7)
     seen = sum(stratified_share(records, 0.2, np.random.default_rng(seed)) for seed in range(60))
     assert (np.asarray(seen) > 0).all()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("seed", range(12))
+def test_no_class_is_held_out_whole(tmp_path: Path, seed: int, share: float) -> None:
+    """One picture shows a pig, two a cow, of which one shows the only dog and one the only hen."""
+    box = (1, 1, 9, 9)
+    objects = {f"{i:02}": [("cat", box)] for i in range(16)}
+    objects |= {"pig": [("pig", box)], "dog": [("cow", box), ("dog", box)], "hen": [("cow", box), ("hen", box)]}
+    write_voc_set(tmp_path, objects, {"train": list(objects)})
+    data = config.Data(root=tmp_path, validation_share=share)
+    train, val = (read_records(data, split, seed=seed) for split in ("train", "val"))
+    assert set(train.box_labels.tolist()) == set(range(len(train.labels)))
+    assert len(val) == min(round(19 * share), 15)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_only_picture_of_a_class_of_pictures_is_trained_on(tmp_path: Path, seed: int) -> None:
+    root = draw_class_folders(tmp_path, train=6) / "train"
+    for number in range(1, 6):
+        (root / "red" / f"{number}.png").unlink()
+    train, val = (read_records(config.Data(root=root), split, seed=seed) for split in ("train", "val"))
+    assert train.image_labels is not None
+    assert set(train.image_labels.tolist()) == {0, 1, 2}
+    assert (len(train), len(val)) == (10, 3)
+
+
+def test_where_every_class_has_one_picture_one_of_them_is_held_out(tmp_path: Path) -> None:
+    root = draw_class_folders(tmp_path, train=1) / "train"
+    assert len(read_records(config.Data(root=root), "val", seed=0)) == 1
 
 
 def test_limit_draws_pictures_with_boxes(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 from dinotune import api, config
 from dinotune.data.records import Records
 from dinotune.data.splits import read_records
-from dinotune.data.subsets import pictures_fingerprint, write_subset
+from dinotune.data.subsets import choose, pictures_fingerprint, write_subset
 from dinotune.errors import DataError, SettingsError
+from tests.class_folders import draw_class_folders
 from tests.data.small_sets import drawn_records, write_coco_set, write_voc_set
 from tests.training.small_runs import changed
 
@@ -42,6 +43,41 @@ def test_share_draws_among_all_pictures_with_the_seed(root: Path) -> None:
     assert len(read(root, share=1e-6)) == 1
     assert read(root, share=1.0).fingerprint() == whole.fingerprint()
     assert set(read(root, share=0.25).image_ids) < set(half.image_ids), "a smaller share lies within a larger one"
+
+
+def classes_of(records: Records) -> list[int]:
+    assert records.image_labels is not None
+    return [int((records.image_labels == label).sum()) for label in range(len(records.labels))]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """9 pictures of blue, 9 of green, 2 of red."""
+    root = draw_class_folders(tmp_path / "classes", train=9, val=2)
+    for number in range(2, 9):
+        (root / "train/red" / f"{number}.png").unlink()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("limit", "wanted"), [(1, [0, 0, 1]), (3, [1, 1, 1]), (6, [2, 2, 2]), (8, [3, 3, 2]), (99, [9, 9, 2])]
+)
+def test_limit_is_even_over_classes_of_pictures(folders: Path, limit: int, wanted: list[int]) -> None:
+    for seed in range(5):
+        found = classes_of(read(folders, limit=limit, seed=seed))
+        assert sorted(found) == sorted(wanted) if limit == 1 else found == wanted
+
+
+def test_limit_for_classes_draws_by_seed_and_id_alone(folders: Path) -> None:
+    drawn = read(folders, limit=6)
+    assert drawn.notes[-1] == "limit 6: 6 of 20 pictures used, drawn evenly among 3 classes (seed 0)"
+    assert read(folders, limit=6).fingerprint() == drawn.fingerprint()
+    assert len({read(folders, limit=6, seed=seed).fingerprint() for seed in range(5)}) > 1
+    assert set(read(folders, limit=3).image_ids) < set(drawn.image_ids), "fewer are among more"
+    whole = read(folders)
+    kept = np.flatnonzero(~np.isin(whole.image_ids, np.setdiff1d(whole.image_ids, drawn.image_ids)[:7]))
+    again = choose(whole.select(kept), config.Split(limit=6), dataset=whole, key="data.train", seed=0)
+    assert again.image_ids.tolist() == drawn.image_ids.tolist(), "whatever other pictures there are"
 
 
 def test_drawing_leaves_the_global_generator_alone(root: Path) -> None:

@@ -5,9 +5,10 @@ import tempfile
 from pathlib import Path
 
 from dinotune import api, config
+from dinotune.config.head import HEAD_TASKS
 from dinotune.data.shapes import draw_shapes
 from tests.class_folders import draw_class_folders
-from tests.small_parts import DETECTORS, HEADS
+from tests.small_parts import HEADS
 
 STORED = Path(__file__).with_suffix(".json")
 DIGITS = 5
@@ -52,7 +53,9 @@ def write() -> None:
         data = draw_shapes(Path(folder) / "data", train=18, val=6, test=3, sizes_hw=((64, 64), (64, 96)))
         classes = draw_class_folders(Path(folder) / "classes", train=6, val=2)
         curves = {
-            head: curve(experiment_of(head, data if head in DETECTORS else classes), Path(folder) / head)
+            head: curve(
+                experiment_of(head, classes if HEAD_TASKS[head] == "classification" else data), Path(folder) / head
+            )
             for head in HEADS
         }
     STORED.write_text(json.dumps(curves, indent=1) + "\n")

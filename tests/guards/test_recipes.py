@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from dinotune import config
+from dinotune.adapters.blocks import resolve_after
 from dinotune.config.loading import load_experiment
 from dinotune.config.recipes import MODIFIERS, RECIPES, header, names
 
-NUMBER_OF_RECIPES = 24
+NUMBER_OF_RECIPES = 35
 NUMBER_OF_MODIFIERS = 11
 ALL = [(name, folder) for folder in (RECIPES, MODIFIERS) for name in names(folder)]
 
@@ -82,3 +83,30 @@ def test_detr_is_as_published() -> None:
     decoder_only = load_experiment("dinov3_detr_decoder_only", environ={}).experiment.head
     assert isinstance(decoder_only, config.Detr)
     assert decoder_only.encoder_layers == 0
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "imagenet100", "dinov3_daga"])
+def test_classifiers_are_as_published(name: str) -> None:
+    experiment = load_experiment(f"{name}_linear_classifier", environ={}).experiment
+    head, optimizer, schedule = experiment.head, experiment.training.optimizer, experiment.training.schedule
+    assert isinstance(head, config.LinearClassifier)
+    assert (head.pooling, head.label_smoothing) == ("cls_and_patches", 0.1)
+    assert isinstance(optimizer, config.Sgd)
+    assert (optimizer.momentum, optimizer.nesterov, schedule.kind) == (0.9, True, "cosine")
+    assert experiment.data.size == 224
+
+
+@pytest.mark.parametrize(
+    ("recipe", "blocks", "wanted"),
+    [
+        ("dinov3_daga_linear_classifier", "classification", (1, 2, 10, 11)),
+        ("dinov3_daga_detr", "detection", (1, 2, 10, 11)),
+        ("dinov3_daga_detr", "segmentation", (8, 9, 10, 11)),
+        ("dinov3_daga_detr", "last", (11,)),
+    ],
+)
+def test_daga_has_the_layers_of_its_authors(recipe: str, blocks: str, wanted: tuple[int, ...]) -> None:
+    words = ["adapter.variant=v2", f"adapter.blocks={blocks}"]
+    adapter = load_experiment(recipe, (), words, {}).experiment.adapter
+    assert isinstance(adapter, config.Daga)
+    assert resolve_after(adapter.blocks, depth=12, deepest=11) == wanted

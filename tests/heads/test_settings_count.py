@@ -1,5 +1,6 @@
 """No setting of a head is read and ignored: each changes what is built, what is lost or what is predicted."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -10,7 +11,7 @@ from dinotune import config
 from dinotune.backbones.load import build_backbone
 from dinotune.build import build_head
 from dinotune.config.reference import settings_reference
-from dinotune.types import Targets
+from dinotune.testing.batches import random_targets
 
 SMALL: dict[str, dict[str, Any]] = {
     "faster_rcnn": {
@@ -44,6 +45,18 @@ SMALL["deformable_detr"] = SMALL["detr"] | {
     "one_to_many_queries": 9,
 }
 SMALL["plain_detr"] = SMALL["detr"] | {"dropout": 0.1, "denoising_queries": 3, "one_to_many_queries": 9}
+
+SMALL["linear_segmenter"] = {}
+SMALL["mask_decoder"] = {
+    "channels": 32,
+    "attention_heads": 4,
+    "feedforward": 48,
+    "decoder_layers": 2,
+    "queries": 6,
+    "dropout": 0.1,
+    "query_start": "learned",
+}
+SMALL["instance_mask_decoder"] = SMALL["mask_decoder"] | {"query_start": "tokens", "slots": 10, "cost_class": 500}
 
 CHANGES: dict[str, dict[str, Any]] = {
     "faster_rcnn": {
@@ -104,11 +117,32 @@ CHANGES: dict[str, dict[str, Any]] = {
         "modulation": False,
     },
     "linear_classifier": {"pooling": "cls", "label_smoothing": 0.1, "dropout": 0.3},
+    "linear_segmenter": {"norm": "group", "label_smoothing": 0.1, "dropout": 0.3},
+    "mask_decoder": {
+        "channels": 64,
+        "decoder_layers": 1,
+        "attention_heads": 2,
+        "feedforward": 64,
+        "dropout": 0,
+        "queries": 8,
+        "query_start": "tokens",
+        "points": 100,
+        "no_object_weight": 0.5,
+        "cost_class": 500,
+        "cost_mask": 0,
+        "cost_dice": 500,
+        "weight_class": 1,
+        "weight_mask": 1,
+        "weight_dice": 1,
+        "auxiliary_losses": False,
+    },
     "detr.class_loss.cross_entropy": {"no_object_weight": 0.5, "cost_class": 50, "weight_class": 2},
     "detr.class_loss.focal": {"alpha": 0.5, "gamma": 1, "prior": 0.1, "cost_class": 50, "weight_class": 1},
     "detr.class_loss.ia_bce": {"alpha": 0.5, "gamma": 1, "prior": 0.1, "cost_class": 50, "weight_class": 1},
 }
 CHANGES["deformable_detr"] |= CHANGES["detr"] | {"class_loss": "ia_bce"}
+CHANGES["instance_mask_decoder"] = CHANGES["mask_decoder"] | {"query_start": "learned", "slots": 5}
+CHANGES["instance_mask_decoder"] |= {"cost_class": 0, "cost_mask": 1e6, "cost_dice": 1e6}
 OF_DEFORMABLE_DETR = ("stride_factors", "attention", "sampling_points", "modulation")
 CHANGES["plain_detr"] = {
     key: value for key, value in CHANGES["deformable_detr"].items() if key not in OF_DEFORMABLE_DETR
@@ -126,7 +160,9 @@ def observed(kind: str, settings: dict[str, Any]) -> list[float]:
     with torch.no_grad():
         features = backbone(torch.rand(2, 3, 96, 128))
     boxes = torch.tensor([[10.0, 20, 50, 60], [60, 30, 120, 80], [5, 5, 90, 40]])
-    targets = Targets((boxes, boxes[:1]), (torch.tensor([0, 2, 1]), torch.tensor([1])), torch.tensor([2, 0]))
+    pixels = random_targets([3, 1], 3, (96, 128), torch.Generator().manual_seed(3))
+    labels = (torch.tensor([0, 2, 1]), torch.tensor([1]))
+    targets = replace(pixels, boxes=(boxes, boxes[:1]), labels=labels, classes=torch.tensor([2, 0]))
     torch.manual_seed(2)
     losses = head.train().loss(features, targets)
     # Some settings only say which way gradients go.

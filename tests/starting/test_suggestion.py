@@ -8,12 +8,13 @@ import pytest
 
 from dinotune import config
 from dinotune.config.loading import load_experiment
-from dinotune.data.formats import HOLDS, WRITERS
+from dinotune.data.formats import HOLDS, KNOWN_BY, WRITERS
 from dinotune.data.splits import read_records
 from dinotune.errors import DataError, SettingsError
 from dinotune.starting.choices import Wishes
-from dinotune.starting.suggestion import FORMAT_NAMES, load_start, suggest
+from dinotune.starting.suggestion import load_start, suggest
 from dinotune.starting.survey import Count
+from tests.mask_folders import draw_mask_folder
 
 REAL = {
     "bccd": ("voc", {"train": 205, "val": 87, "test": 72}, 3, 30, (480, 640)),
@@ -51,9 +52,18 @@ def test_every_format(shapes: Path, tmp_path: Path, kind: str) -> None:
     (tmp_path / "own" / "data.yaml").unlink(missing_ok=True)
     suggestion = suggest(tmp_path / "own")
     assert suggestion.survey.found.format == kind
-    assert FORMAT_NAMES[kind] in suggestion.describe()[0]
+    assert KNOWN_BY[kind][0] in suggestion.describe()[0]
     assert suggestion.survey.counts == {split: Count(len(read), len(read.boxes)) for split, read in splits.items()}
     assert suggestion.experiment.data.format == kind
+
+
+def test_a_mask_folder(tmp_path: Path) -> None:
+    suggestion = suggest(draw_mask_folder(tmp_path / "own", train=8, val=2))
+    assert suggestion.describe()[0].endswith("own: mask folder; pictures: 8 train, 2 val")
+    assert suggestion.describe()[1].startswith("8 training pictures, 4 classes of pixels, most often: background, ")
+    experiment = suggestion.experiment
+    assert (experiment.head.kind, experiment.data.size) == ("linear_segmenter", 64)
+    assert read_records(experiment.data, "val", seed=0, needs=experiment.needs).has == "semantic_masks"
 
 
 def test_drawn_shapes_without_validation(shapes: Path, tmp_path: Path) -> None:

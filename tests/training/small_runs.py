@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dinotune import cli, config
+from dinotune import api, cli, config
 from dinotune.checkpoints import AVERAGED_KEY, Description, read_checkpoint
-from dinotune.config.loading import load_experiment
+from dinotune.config.loading import dump_experiment, load_experiment
 from dinotune.data.sampler import TrainBatchSampler
 from dinotune.data.splits import read_records
+from dinotune.files import write_text
 from dinotune.training.keeper import RunKeeper
 from dinotune.training.progress import Progress
 
@@ -109,10 +110,23 @@ def assert_same_runs(first: Path, second: Path) -> None:
     moments = [state["optimizer_states"][0]["state"] for state in states]
     assert moments[0].keys() == moments[1].keys()
     assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[0])
-    evaluations = [path.relative_to(first) for path in first.glob("evaluations/*-best_*/predictions.*")]
+    written = [
+        path for kind in ("predictions.*", "confusion.csv") for path in first.glob(f"evaluations/*-best_*/{kind}")
+    ]
+    evaluations = [path.relative_to(first) for path in written]
     assert evaluations
     for file in (Path("metrics.json"), *evaluations):
         assert (first / file).read_bytes() == (second / file).read_bytes(), file
+
+
+def assert_killed_ends_the_same(experiment: config.Experiment, run: Path, folder: Path) -> None:
+    """A run of the experiment that is killed in its eighth batch and resumed in `folder` ends like `run`."""
+    write_text(folder / "experiment.yaml", dump_experiment(experiment))
+    words = ["train", str(folder / "experiment.yaml"), "--out", str(folder / "killed")]
+    code, output = ended_run(words, "batch", 8)
+    assert code == -signal.SIGKILL, output
+    api.resume(folder / "killed")
+    assert_same_runs(run, folder / "killed")
 
 
 def assert_same_tensors(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:

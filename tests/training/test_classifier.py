@@ -2,18 +2,18 @@
 
 import csv
 import json
-import signal
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from dinotune import api, cli, config
-from dinotune.config.loading import dump_experiment, load_experiment
+from dinotune.config.loading import load_experiment
 from dinotune.errors import SettingsError
-from dinotune.files import write_text
+from tests.cifar_files import write_cifar
 from tests.class_folders import COLOURS, draw_class_folders
-from tests.training.small_runs import assert_same_runs, changed, ended_run
+from tests.training.small_runs import assert_killed_ends_the_same, changed
 
 WORDS = [
     "backbone=tiny-dinov3",
@@ -68,19 +68,15 @@ def test_an_evaluation_writes_answers_and_confusion(run: Path, tmp_path: Path) -
 
 
 def test_a_killed_run_ends_like_one_that_was_not(experiment: config.Experiment, run: Path, tmp_path: Path) -> None:
-    write_text(tmp_path / "experiment.yaml", dump_experiment(experiment))
-    words = ["train", str(tmp_path / "experiment.yaml"), "--out", str(tmp_path / "killed")]
-    code, output = ended_run(words, "batch", 8)
-    assert code == -signal.SIGKILL, output
-    api.resume(tmp_path / "killed")
-    assert_same_runs(run, tmp_path / "killed")
+    assert_killed_ends_the_same(experiment, run, tmp_path)
 
 
 def test_prediction_writes_classes(run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     words = ["predict", str(run), str(folder / "val/blue"), "--out", str(out), "--write"]
     assert cli.run([*words, "json,csv,pictures"]) == 0
-    assert "4 pictures, 12 classes" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert re.search(r"out: 4 pictures, [\d.]+ pictures/s$", said, re.MULTILINE), "each has one answer: none to count"
     (first, *_) = json.loads((out / "predictions.json").read_text())["pictures"]
     assert first["classes"][0]["class"] == "blue"
     assert {said for _, said, *_ in table(out / "predictions.csv")[1:]} == {"blue"}
@@ -126,3 +122,13 @@ def test_check_counts_pictures(folder: Path, capsys: pytest.CaptureFixture[str])
 def test_a_goal_of_another_task_is_refused_before_training(experiment: config.Experiment) -> None:
     with pytest.raises(SettingsError, match="linear_classifier has no AP50; use top1 or top5"):
         changed(experiment, "training.must_reach={metric: AP50, value: 0.5}")
+
+
+def test_cifar_goes_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_cifar(tmp_path / "data", per_file=18).parent
+    assert cli.run(["check", str(root)]) == 0
+    words = [f"data={root}", *WORDS, "data.size=32", "--out", str(tmp_path / "run")]
+    assert cli.run(["train", "cifar10_linear_classifier", *words]) == 0
+    assert "9 of 90 training pictures held out" in (tmp_path / "run/train.log").read_text()
+    assert cli.run(["evaluate", str(tmp_path / "run"), "--split", "test"]) == 0
+    assert "On 18 pictures: top1 " in capsys.readouterr().out

@@ -11,6 +11,8 @@ from dinotune.config.heads.deformable_detr import DeformableDetr
 from dinotune.config.heads.detr import Detr
 from dinotune.config.heads.faster_rcnn import FasterRcnn
 from dinotune.config.heads.linear_classifier import LinearClassifier
+from dinotune.config.heads.linear_segmenter import LinearSegmenter
+from dinotune.config.heads.mask_decoder import InstanceMaskDecoder, MaskDecoder, MaskHead
 from dinotune.config.heads.own import OwnHead
 from dinotune.config.heads.plain_detr import PlainDetr
 from dinotune.config.heads.query_head import QueryHead
@@ -53,9 +55,13 @@ __all__ = [
     "Goal",
     "Head",
     "IaBce",
+    "InstanceMaskDecoder",
     "LearningAdapter",
     "LinearClassifier",
+    "LinearSegmenter",
     "Lora",
+    "MaskDecoder",
+    "MaskHead",
     "NormBias",
     "Optimizer",
     "OwnAdapter",

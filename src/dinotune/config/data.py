@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from dinotune.config.base import Count, PositiveFloat, Section, Share, UserPath
+from dinotune.config.base import Count, PositiveFloat, Section, Share, Switch, UserPath
 
 Sizes = Annotated[tuple[Count, ...], Field(min_length=1)]
 
@@ -21,6 +21,7 @@ UNCHANGED = {
     "scale_jitter": (1, 1),
     "sizes": None,
     "crop": 0,
+    "square_crops": False,
     "photometric": 0,
 }
 """What `augmentation: none` stands for."""
@@ -43,7 +44,7 @@ class Split(Section):
     annotations: UserPath | None = None
     """Annotation file (COCO, TorchVision JSON, YOLO's `data.yaml`) or folder (Pascal VOC, YOLO's label files); none takes the format's usual place below `data.root`."""
     limit: Count | None = None
-    """Use only this many pictures, drawn with `seed` among those that have boxes."""
+    """Use only this many pictures, drawn with `seed` among those that have boxes; of pictures with classes, as evenly over the classes as they allow."""
     share: Annotated[float, Field(gt=0, le=1)] | None = None
     """Use only this share of the pictures, drawn with `seed` among all."""
     subset: UserPath | None = None
@@ -79,6 +80,8 @@ class Augmentation(Section):
     """Shorter sides of the network input, of which one is drawn per batch instead of `size` and `scale_jitter`; `max_size` stays."""
     crop: Share = 0.5
     """Probability of a random crop that keeps the shape of the batch."""
+    square_crops: Switch = False
+    """Train on squares of `data.size`, cut out of the pictures without stretching them, where they are measured whole; needs `crop: 1`."""
     crop_min_side: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Smallest side of a crop as a share of the largest crop of that shape, where `crop_resize` is none."""
     crop_aspect: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
@@ -87,6 +90,8 @@ class Augmentation(Section):
     """Shorter sides in pixels, of which one is drawn for the picture that `crop_size` is measured on, as in DETR."""
     crop_size: tuple[Count, Count] = (384, 600)
     """Smallest and largest side of a crop in pixels after `crop_resize`; the crop is then narrowed to the shape of the batch."""
+    crop_one_class: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """Largest share of a crop's pixels that one class should fill, where labels are masks; other places are tried ten times."""
     min_visible: Share = 0.3
     """Boxes of which a crop or turn shows a smaller share are dropped."""
     photometric: Share = 0.5
@@ -119,6 +124,10 @@ class Augmentation(Section):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name}: the smallest {what} {low} is above the largest {high}; use [{high}, {low}]")
+        if self.square_crops and self.crop < 1:
+            raise ValueError(
+                f"square_crops: pictures that are not cropped (crop: {self.crop:g}) would be stretched; set crop to 1"
+            )
         if self.sizes is not None and self.scale_jitter != (1, 1):
             raise ValueError("sizes: they take the place of scale_jitter; leave it out, or set it to [1, 1]")
         return self
@@ -136,8 +145,23 @@ class Data(Section):
 
     root: UserPath | None = None
     """Folder of the data set."""
-    format: Literal["auto", "coco", "voc", "yolo", "torchvision_json", "class_list", "image_folder"] = "auto"
-    """Annotation format; `auto` looks at the folder, and takes COCO or Pascal VOC where others lie beside it."""
+    format: Literal[
+        "auto",
+        "coco",
+        "voc",
+        "yolo",
+        "torchvision_json",
+        "mask_folder",
+        "instance_folder",
+        "class_list",
+        "image_folder",
+        "cifar",
+    ] = "auto"
+    """Annotation format; `auto` looks at the folder, for what the head learns from, and takes COCO or Pascal VOC where others lie beside it."""
+    mask_encoding: Literal["auto", "ids", "ade20k", "ade20k_full", "cityscapes", "voc"] = "auto"
+    """What pixels of mask files say: plain `ids` of classes; ADE20K's scene parsing, where class 1 is the first; the full ADE20K's colours; Cityscapes' label ids, of which 19 are classes; Pascal VOC's palette. `auto` tells by the folders and files."""
+    ignore_ids: tuple[Annotated[int, Field(strict=True, ge=0)], ...] = (255,)
+    """Values of mask files that neither teach nor count, beside those that the data set names unlabelled."""
     train: Split = Split()
     """Explicit paths of the training split."""
     val: Split = Split()

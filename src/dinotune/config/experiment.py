@@ -11,7 +11,7 @@ from dinotune.config.data import Data
 from dinotune.config.evaluation import Evaluation
 from dinotune.config.head import Head
 from dinotune.config.heads.faster_rcnn import FasterRcnn
-from dinotune.config.tasks import SCORES, Scores
+from dinotune.config.tasks import NEEDS, SCORES, LabelKind, Scores
 from dinotune.config.training import Training
 
 
@@ -39,7 +39,7 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _whole_pictures(self) -> "Experiment":
-        if self.data.resize == "middle" and self.head.task != "classification":
+        if self.data.resize == "middle" and self.needs != "classes":
             raise ValueError(
                 f"data.resize: middle leaves objects out, and {self.head.kind} needs them; use keep_aspect or square, "
                 "or a classifier as the head"
@@ -53,6 +53,11 @@ class Experiment(Section):
             known = " or ".join(self.scores.shown)
             raise ValueError(f"training.must_reach.metric: {self.head.kind} has no {goal.metric}; use {known}")
         return self
+
+    @property
+    def needs(self) -> LabelKind:
+        """The labels that the head learns from."""
+        return NEEDS[self.head.task]
 
     @property
     def scores(self) -> Scores:

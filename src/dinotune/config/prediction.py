@@ -28,6 +28,8 @@ class Prediction(CommandOptions):
     every: Count = 1
     """Of videos, take every frame whose number is a multiple of this."""
     write: Annotated[
-        tuple[Literal["json", "pictures", "yolo", "coco", "csv"], ...], BeforeValidator(_listed), Field(min_length=1)
+        tuple[Literal["json", "pictures", "yolo", "coco", "csv", "masks"], ...],
+        BeforeValidator(_listed),
+        Field(min_length=1),
     ] = ("json", "pictures")
-    """What to write, with commas between: `json` (predictions), `pictures` (drawn, or the video), `yolo` and `coco` (boxes as labels to correct by hand), `csv` (classes)."""
+    """What to write, with commas between: `json` (predictions), `pictures` (drawn, or the video), `yolo` and `coco` (boxes as labels to correct by hand), `csv` (classes), `masks` (a class per pixel, as PNG)."""

@@ -2,14 +2,23 @@
 
 from typing import Literal, NamedTuple
 
-TaskName = Literal["detection", "classification"]
+TaskName = Literal["detection", "classification", "segmentation", "instance_segmentation"]
 
 
-LabelKind = Literal["boxes", "classes"]
-"""What labels say something about: objects, each with a box; or pictures as a whole."""
+LabelKind = Literal["boxes", "classes", "semantic_masks", "instance_masks"]
+"""What labels say something about: objects, each with a box; pictures as a whole; pixels; or objects, each with the
+pixels that belong to it."""
 
-NEEDS: dict[TaskName, LabelKind] = {"detection": "boxes", "classification": "classes"}
+NEEDS: dict[TaskName, LabelKind] = {
+    "detection": "boxes",
+    "classification": "classes",
+    "segmentation": "semantic_masks",
+    "instance_segmentation": "instance_masks",
+}
 """The labels that a task learns from."""
+
+IGNORED = -1
+"""Class of pixels that neither teach nor count."""
 
 
 class Scores(NamedTuple):
@@ -31,4 +40,6 @@ class Scores(NamedTuple):
 SCORES: dict[TaskName, Scores] = {
     "detection": Scores(best="AP", goal="AP50", shown=("AP", "AP50", "AP75")),
     "classification": Scores(best="top1", goal="top1", shown=("top1", "top5")),
+    "segmentation": Scores(best="mIoU", goal="mIoU", shown=("mIoU", "pixel_accuracy")),
+    "instance_segmentation": Scores(best="mask_AP", goal="mask_AP50", shown=("mask_AP", "mask_AP50", "AP")),
 }

@@ -44,6 +44,12 @@ class Batch:
             self, images=self.images.to(device, non_blocking=at_once), targets=self.targets.to(device, at_once)
         )
 
+    def part(self, rows: slice, columns: slice) -> "Batch":
+        """Only these rows and columns of the pictures, with the classes of their pixels and no other labels."""
+        maps = self.targets.class_maps
+        seen = Targets((), (), class_maps=None if maps is None else maps[:, rows, columns])
+        return replace(self, images=self.images[:, :, rows, columns], targets=seen)
+
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory; DataLoader calls it."""
         return replace(self, images=self.images.pin_memory(), targets=self.targets.map(Tensor.pin_memory))
@@ -55,12 +61,31 @@ class Batch:
             for boxes, labels in zip(self.targets.boxes, self.targets.labels, strict=True)
         ]
         rest = (self.image_ids, self.paths, self.picture_hw, self.corrupt, self.index, self.epoch)
-        return _rebuilt, (self.images, objects, self.targets.classes, rest)
+        masks = None if self.targets.masks is None else [_packed(masks) for masks in self.targets.masks]
+        return _rebuilt, (self.images, objects, (self.targets.classes, self.targets.class_maps), masks, rest)
+
+
+Packed = tuple[np.ndarray, torch.Size]
+"""Eight pixels of masks per byte, and the shape of the masks."""
+
+
+def _packed(masks: Tensor) -> Packed:
+    return np.packbits(masks.numpy(force=True)), masks.shape
+
+
+def _unpacked(packed: Packed) -> Tensor:
+    bits, shape = packed
+    return torch.from_numpy(np.unpackbits(bits, count=shape.numel())).bool().view(shape)
 
 
 def _rebuilt(
-    images: Tensor, objects: list[tuple[np.ndarray, np.ndarray]], classes: Tensor | None, rest: tuple[Any, ...]
+    images: Tensor,
+    objects: list[tuple[np.ndarray, np.ndarray]],
+    whole: tuple[Tensor | None, Tensor | None],
+    masks: list[Packed] | None,
+    rest: tuple[Any, ...],
 ) -> Batch:
     boxes = tuple(torch.from_numpy(boxes) for boxes, _ in objects)
     labels = tuple(torch.from_numpy(labels) for _, labels in objects)
-    return Batch(images, Targets(boxes, labels, classes), *rest)
+    unpacked = None if masks is None else tuple(map(_unpacked, masks))
+    return Batch(images, Targets(boxes, labels, *whole, unpacked), *rest)

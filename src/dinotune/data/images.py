@@ -104,6 +104,12 @@ def image_size_hw(path: Path) -> tuple[int, int]:
         raise DataError(f"{path}: not a readable picture: {error}") from None
 
 
+def is_turned(path: Path) -> bool:
+    """Whether height and width of a readable picture are swapped by its EXIF rotation."""
+    with Image.open(path) as image:
+        return orientation(image) > 4
+
+
 def content(path: Path) -> str:
     """What a file holds instead of a picture, by its first bytes."""
     with path.open("rb") as file:

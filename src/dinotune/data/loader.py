@@ -13,16 +13,19 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from dinotune import config
+from dinotune.config.tasks import IGNORED
 from dinotune.data.batches import Batch
 from dinotune.data.images import read_image
+from dinotune.data.mask_views import seen_masks, varied_view
+from dinotune.data.pixel_labels import class_map, object_masks
 from dinotune.data.records import ImageRecord, Records
 from dinotune.data.sampler import Draw, EvaluationBatchSampler, TrainBatchSampler
-from dinotune.data.transforms import apply_view, draw_view, plain_view
+from dinotune.data.transforms import View, apply_view, draw_view, plain_view
 from dinotune.errors import DataError
 from dinotune.types import Targets
 
-VIEW = 3
-"""Key that keeps the draws of views apart from the samplers' (1 and 2)."""
+VIEW, CROPS = 3, 5
+"""Keys that keep the draws of views, and those of other places for crops, apart from the samplers' (1, 2 and 4)."""
 
 MOST_WORKERS = 8
 
@@ -37,6 +40,8 @@ class Sample:
     boxes: Tensor
     """Of the objects that the view shows, in its pixels."""
     labels: Tensor
+    class_map: Tensor | None = None
+    masks: Tensor | None = None
     error: str = ""
 
 
@@ -56,19 +61,35 @@ class Pictures(Dataset[Sample]):
         picture_hw, network_hw = (record.height, record.width), (draw.height, draw.width)
         view = plain_view(picture_hw, self._data)
         if self._training:
-            view = draw_view(picture_hw, network_hw, self._data, _generator(draw))
+            view = draw_view(picture_hw, network_hw, self._data, _generator(draw, VIEW))
         try:
-            picture = read_image(record.path, picture_hw, view.decoded_hw(network_hw))
+            return self._seen(draw, record, view)
         except DataError as error:
-            return Sample(draw, record, None, torch.empty(0, 4), torch.empty(0, dtype=torch.int64), str(error))
-        objects = ~record.crowd
-        columns = apply_view(picture, record.boxes[objects], record.labels[objects], view, picture_hw, network_hw)
-        return Sample(draw, record, *columns)
+            return Sample(draw, record, None, torch.empty(0, 4), torch.empty(0, dtype=torch.int64), error=str(error))
+
+    def _seen(self, draw: Draw, record: ImageRecord, view: View) -> Sample:
+        """The picture and its labels as the view shows them."""
+        picture_hw, network_hw = (record.height, record.width), (draw.height, draw.width)
+        classes = None
+        if self._records.has == "semantic_masks":
+            classes = class_map(record)
+            if self._training:
+                view = varied_view(view, classes, self._data.augmentation.crop_one_class, _generator(draw, CROPS))
+        picture = read_image(record.path, picture_hw, view.decoded_hw(network_hw))
+        objects = np.flatnonzero(~record.crowd)
+        image, boxes, rows = apply_view(picture, record.boxes[objects], objects, view, picture_hw, network_hw)
+        labels, masks = torch.from_numpy(record.labels)[rows], None
+        if self._records.has == "instance_masks":
+            masks = seen_masks(object_masks(record, rows.numpy()), view, network_hw, outside=0)
+            shown = masks.flatten(1).any(1)
+            boxes, labels, masks = boxes[shown], labels[shown], masks[shown]
+        seen = None if classes is None else seen_masks(classes[None], view, network_hw, outside=IGNORED)[0]
+        return Sample(draw, record, image, boxes, labels, seen, masks)
 
 
-def _generator(draw: Draw) -> np.random.Generator:
+def _generator(draw: Draw, what: int) -> np.random.Generator:
     """Private to a picture in an epoch; a picture that comes again in the same epoch is seen differently."""
-    key = [draw.seed, VIEW, draw.epoch, draw.picture]
+    key = [draw.seed, what, draw.epoch, draw.picture]
     return np.random.default_rng([*key, draw.repeat] if draw.repeat else key)
 
 
@@ -77,6 +98,8 @@ def collate(samples: list[Sample]) -> Batch:
     read = [sample for sample in samples if sample.image is not None]
     first, records = samples[0].draw, [sample.record for sample in read]
     images = [sample.image for sample in read if sample.image is not None]
+    maps = [sample.class_map for sample in read if sample.class_map is not None]
+    masks = [sample.masks for sample in read if sample.masks is not None]
     whole = [record.image_label for record in records if record.image_label is not None]
     return Batch(
         images=torch.stack(images) if images else torch.empty(0, 3, first.height, first.width, dtype=torch.uint8),
@@ -84,6 +107,8 @@ def collate(samples: list[Sample]) -> Batch:
             boxes=tuple(sample.boxes for sample in read),
             labels=tuple(sample.labels for sample in read),
             classes=torch.tensor(whole) if whole else None,
+            class_maps=torch.stack(maps) if maps else None,
+            masks=tuple(masks) if masks else None,
         ),
         image_ids=tuple(record.image_id for record in records),
         paths=tuple(str(record.path) for record in records),

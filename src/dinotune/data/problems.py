@@ -49,6 +49,7 @@ class Kind(Enum):
     UNKNOWN_CLASS = Rule("unknown class", "left out", stops=True)
 
     BROKEN_JSON = Rule("file that is not readable as JSON", "not read", stops=True)
+    BROKEN_BATCH = Rule("file or folder that is not as CIFAR's", "not read", stops=True)
     BROKEN_XML = Rule("file that is not readable as XML", "picture left out", stops=True)
     MISSING_XML = Rule("listed name without an XML file", "picture left out", stops=True)
     MISSING_PICTURE = Rule("picture that does not exist", "left out", stops=True)
@@ -63,7 +64,7 @@ class Kind(Enum):
     OTHER_COLOURS = Rule("picture that is not 8-bit RGB or grey", "converted", stops=False)
 
     UNUSABLE_SPLIT = Rule("split that cannot be used", "not read", stops=True)
-    NO_BOXES = Rule("split without a box", "nothing to learn or measure", stops=True)
+    NO_LABELS = Rule("split without labels", "nothing to learn or measure", stops=True)
     SHARED_PICTURE = Rule("picture in two splits", "kept", stops=False)
     REPEATED_PICTURE = Rule("picture that is twice in a split", "kept", stops=False)
     ORPHAN_PICTURE = Rule("picture without annotation", "not used", stops=False)
@@ -81,6 +82,13 @@ class Kind(Enum):
     ORPHAN_LABEL = Rule("label file without a picture", "left out", stops=True)
     BROKEN_LABEL = Rule("label file that is no text", "picture left out", stops=True)
     MISSING_LABELS = Rule("split without any label file", "not read", stops=True)
+    MISSING_MASK = Rule("picture without a mask", "left out", stops=True)
+    ORPHAN_MASK = Rule("mask without a picture", "not used", stops=False)
+    UNREADABLE_MASK = Rule("mask that cannot be read", "picture left out", stops=True)
+    WRONG_MASK_SIZE = Rule("mask of another size than its picture", "picture left out", stops=True)
+    UNKNOWN_VALUE = Rule("mask with values of no class", "picture left out", stops=True)
+    ALL_IGNORED = Rule("mask without a pixel that counts", "kept", stops=False)
+    MALFORMED_MASK = Rule("mask of an object that cannot be read", "object kept without it", stops=True)
     UNEQUAL_LISTS = Rule("boxes and labels of different number", "picture left out", stops=True)
 
     BROKEN_YAML = Rule("file that is not readable as YAML", "not read", stops=True)

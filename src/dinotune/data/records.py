@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from dinotune.config.tasks import LabelKind
+from dinotune.data.mask_files import MaskFile, MaskFiles
+from dinotune.data.segments import Segments
 from dinotune.errors import DataError
 
 
@@ -41,6 +43,10 @@ class ImageRecord:
     areas: Float64[np.ndarray, "objects"]
     image_label: int | None = None
     """0-based class of the picture as a whole, where the data set has such labels."""
+    mask: MaskFile | None = None
+    """What says the class of each pixel, where the data set has such files."""
+    segments: tuple[str, ...] | None = None
+    """The pixels of each object, as COCO writes them in JSON, where they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,12 @@ class Records:
     """Area in square pixels that COCO's size classes use (of the mask where the data set has one)."""
     image_labels: Int64[np.ndarray, "images"] | None = None
     """0-based class of each picture as a whole; such a data set has no boxes."""
+    mask_files: MaskFiles | None = None
+    """Files with the class of each pixel; such a data set has no boxes."""
+    segments: Segments | None = None
+    """The pixels of each object, where they were asked for."""
+    has: LabelKind = "boxes"
+    """What the labels are used for. Pixels of objects may stand for classes of pixels, class 0 being the background."""
     notes: tuple[str, ...] = ()
     """What the reader changed or left out and how the split came about, a sentence each."""
     subset_of: str = ""
@@ -89,6 +101,10 @@ class Records:
             crowd=self.crowd[rows],
             areas=self.areas[rows],
             image_label=None if self.image_labels is None else int(self.image_labels[index]),
+            mask=None
+            if self.mask_files is None
+            else MaskFile(Path(str(self.mask_files.paths[index])), self.mask_files.coding),
+            segments=None if self.segments is None else self.segments.texts(rows.start, rows.stop),
         )
 
     def select(self, indices: Int64[np.ndarray, "chosen"]) -> Self:
@@ -108,12 +124,9 @@ class Records:
             crowd=self.crowd[rows],
             areas=self.areas[rows],
             image_labels=None if self.image_labels is None else self.image_labels[indices],
+            mask_files=None if self.mask_files is None else self.mask_files.select(indices),
+            segments=None if self.segments is None else self.segments.select(rows),
         )
-
-    @property
-    def has(self) -> LabelKind:
-        """What a label says something about."""
-        return "boxes" if self.image_labels is None else "classes"
 
     def shown_classes(self, *, crowd: bool = True) -> tuple[Int64[np.ndarray, "pairs"], Int64[np.ndarray, "pairs"]]:
         """Positions of pictures and the classes that they show, every pair once; without `crowd` by targets alone."""
@@ -128,9 +141,16 @@ class Records:
         """Hash of classes, file names, ids, sizes and boxes; the folder they lie in does not count."""
         digest = hashlib.sha256(repr((self.labels, [Path(str(path)).name for path in self.paths])).encode())
         columns = (self.image_ids, self.sizes_hw, self.offsets, self.boxes, self.box_labels, self.crowd)
-        for column in (*columns, *(() if self.image_labels is None else (self.image_labels,))):
+        for column in (*columns, *self._further_columns()):
             digest.update(np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
+
+    def _further_columns(self) -> list[np.ndarray]:
+        found = [] if self.image_labels is None else [self.image_labels]
+        if self.mask_files is not None:
+            names = "\n".join(Path(str(path)).name for path in self.mask_files.paths)
+            found.append(np.frombuffer(f"{self.mask_files.coding}{names}".encode(), np.uint8))
+        return found if self.segments is None else [*found, self.segments.text]
 
     @classmethod
     def from_images(cls, name: str, labels: LabelSet, images: list[ImageRecord], notes: tuple[str, ...] = ()) -> Self:
@@ -139,6 +159,8 @@ class Records:
             raise DataError(f"{name}: no pictures; an empty split cannot be used")
         counts = [len(image.boxes) for image in images]
         whole = [image.image_label for image in images if image.image_label is not None]
+        masks = [image.mask for image in images if image.mask is not None]
+        segments = [image.segments for image in images if image.segments is not None]
         return cls(
             name=name,
             labels=labels,
@@ -151,5 +173,8 @@ class Records:
             crowd=np.concatenate([image.crowd for image in images]).astype(np.bool_),
             areas=np.concatenate([image.areas for image in images]).astype(np.float64),
             image_labels=np.array(whole, np.int64) if whole else None,
+            mask_files=MaskFiles(np.array([str(mask.path) for mask in masks]), masks[0].coding) if masks else None,
+            segments=Segments.from_texts(text for texts in segments for text in texts) if segments else None,
+            has="classes" if whole else "semantic_masks" if masks else "boxes",
             notes=notes,
         )

@@ -7,13 +7,22 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from dinotune.data.records import Records
+from dinotune.errors import DataError
 
 
 def repeat_factors(records: Records, threshold: float) -> Float64[np.ndarray, "images"]:
     """r(I) = max over classes c in picture I of max(1, sqrt(threshold / f(c))); 1 for pictures without boxes.
 
     f(c) is the share of pictures that show class c. Crowd regions are no targets and do not count.
+
+    Raises:
+        DataError: only pixels say which classes a picture shows.
     """
+    if threshold > 0 and records.mask_files is not None:
+        raise DataError(
+            f"data.repeat_rare: which classes a picture of {records.name} shows stands in the pixels of its mask alone; "
+            "set it to 0"
+        )
     images, labels = records.shown_classes(crowd=False)
     share = np.bincount(labels, minlength=len(records.labels)) / len(records)
     factors = np.ones(len(records))

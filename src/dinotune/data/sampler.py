@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int64
 from torch.utils.data import Sampler
 
 from dinotune import config
@@ -58,7 +59,8 @@ class TrainBatchSampler(Sampler[list[Draw]]):
     """
 
     def __init__(self, records: Records, data: config.Data, *, batch_size: int, multiple: int, seed: int) -> None:
-        self._groups = _groups(records, data, multiple, _targets(data.augmentation))
+        shapes_hw = np.ones_like(records.sizes_hw) if data.augmentation.square_crops else records.sizes_hw
+        self._groups = _groups(shapes_hw, data, multiple, _targets(data.augmentation))
         self._more = repeat_factors(records, data.repeat_rare) - 1
         self._batch_size = batch_size
         self._seed = seed
@@ -109,7 +111,7 @@ class EvaluationBatchSampler(Sampler[list[Draw]]):
     """Every picture exactly once, in listed order within each size."""
 
     def __init__(self, records: Records, data: config.Data, *, batch_size: int, multiple: int) -> None:
-        groups = _groups(records, data, multiple, ((1.0, None),))
+        groups = _groups(records.sizes_hw, data, multiple, ((1.0, None),))
         batches = [(sizes[0], chunk) for sizes, group in groups.items() for chunk in _chunks(group, batch_size)]
         self._batches = [
             [Draw(picture, height, width, 0, 0, number) for picture in chunk]
@@ -130,9 +132,11 @@ def _targets(augmentation: config.Augmentation) -> tuple[Target, ...]:
     return tuple((float(scale), None) for scale in np.linspace(low, high, SCALE_STEPS if high > low else 1))
 
 
-def _groups(records: Records, data: config.Data, multiple: int, targets: tuple[Target, ...]) -> dict[Sizes, np.ndarray]:
+def _groups(
+    shapes_hw: Int64[np.ndarray, "images 2"], data: config.Data, multiple: int, targets: tuple[Target, ...]
+) -> dict[Sizes, np.ndarray]:
     """Indices of the pictures that share their size at every target."""
-    shapes, inverse = np.unique(records.sizes_hw, axis=0, return_inverse=True)
+    shapes, inverse = np.unique(shapes_hw, axis=0, return_inverse=True)
     sizes = [tuple(network_size((int(h), int(w)), data, multiple, *target) for target in targets) for h, w in shapes]
     buckets = {bucket: number for number, bucket in enumerate(dict.fromkeys(sizes))}
     number = np.array([buckets[bucket] for bucket in sizes])[inverse.reshape(-1)]

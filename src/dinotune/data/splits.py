@@ -4,42 +4,44 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Bool
-
 from dinotune import config
+from dinotune.config.tasks import LabelKind
 from dinotune.data import formats
-from dinotune.data.formats.base import SPLITS, SplitPlace
+from dinotune.data.formats.base import SPLITS, MaskOptions, SplitPlace
+from dinotune.data.formats.cifar.layout import picture_folders
 from dinotune.data.formats.class_list.layout import class_list_folders
 from dinotune.data.formats.coco.read import coco_image_folders
+from dinotune.data.formats.mask_folder.layout import mask_image_folders
 from dinotune.data.formats.torchvision_json.read import torchvision_image_folders
 from dinotune.data.formats.voc.layout import voc_image_folders
 from dinotune.data.formats.yolo.layout import yolo_place
+from dinotune.data.held_out import hold_out
+from dinotune.data.needs import as_needed
 from dinotune.data.problems import Findings, Kind, Problem, some
 from dinotune.data.records import LabelSet, Records
-from dinotune.data.subsets import choose, shuffled_by_group
+from dinotune.data.subsets import choose
 from dinotune.errors import DataError
 
 ROOT_NEEDED = "data.root is not set; name a data set's folder, e.g. data.root=data/helmets"
-
-HOLD_OUT = 1
-"""Key that keeps the draws of one seed apart from the subsets' (2)."""
 
 MOST_LISTED, MOST_OF_A_KIND = 15, 5
 """Problems that an error names, and of one kind; the check lists all."""
 
 
-def read_records(data: config.Data, split: str, *, seed: int, labels: LabelSet | None = None) -> Records:
+def read_records(
+    data: config.Data, split: str, *, seed: int, labels: LabelSet | None = None, needs: LabelKind | None = None
+) -> Records:
     """Records of `train`, `val` or `test`; what was left out, changed or drawn to get them stands in `notes`.
 
     Without a validation split, `validation_share` of the training pictures is held out, stratified by class, the
     same for one seed on every machine; `train` is then the rest. `limit`, `share` and `subset` leave some pictures
-    (`subsets`). With `labels`, classes are matched by name. DataError for splits that do not exist, and for problems as
-    `on_error` and `max_skipped` have it.
+    (`subsets`). With `labels`, classes are matched by name. `needs` is what a head learns from: it decides what is
+    read of a folder that holds several kinds of labels, and whether masks of objects are painted as classes.
+    DataError for splits that do not exist, and for problems as `on_error` and `max_skipped` have it.
     """
     findings = Findings()
     try:
-        records = read_split(data, split, seed=seed, labels=labels, findings=findings)
+        records = read_split(data, split, seed=seed, labels=labels, findings=findings, needs=needs)
     except DataError:
         apply_on_error(data, findings, split, labels)  # what left too little to read comes first
         raise
@@ -47,21 +49,29 @@ def read_records(data: config.Data, split: str, *, seed: int, labels: LabelSet |
     return replace(records, notes=(*findings.notes(), *records.notes))
 
 
-def read_split(data: config.Data, split: str, *, seed: int, labels: LabelSet | None, findings: Findings) -> Records:
+def read_split(
+    data: config.Data,
+    split: str,
+    *,
+    seed: int,
+    labels: LabelSet | None,
+    findings: Findings,
+    needs: LabelKind | None = None,
+) -> Records:
     """As `read_records`, with the problems in `findings` instead of the notes, whatever `on_error` is."""
-    kind, places = find_places(data)
+    kind, places = find_places(data, needs)
     held_out = "val" not in places and split in ("train", "val") and "train" in places
     source = "train" if held_out else split
     if source not in places:
         known = ", ".join(places) or "none"
         raise DataError(f"{data.root}: no split {split} (found: {known}); name it with data.{split}.annotations")
     name = f"{data.root.resolve().name} {split}" if data.root else split
-    records = formats.READERS[kind](places[source], name, labels, findings)
+    records = as_needed(formats.READERS[kind](places[source], name, labels, findings), needs)
     if data.root is not None and data.format == "auto":
         records = replace(records, notes=(*records.notes, *formats.passed_over(data.root, kind)))
     dataset = records
     if held_out:
-        records = _hold_out(records, split, data.validation_share, seed)
+        records = hold_out(records, split, data.validation_share, seed)
     return choose(records, getattr(data, split), dataset=dataset, key=f"data.{split}", seed=seed)
 
 
@@ -100,20 +110,21 @@ def _some_of_each(problems: list[Problem]) -> list[Problem]:
     return listed[:MOST_LISTED]
 
 
-def find_places(data: config.Data) -> tuple[str, dict[str, SplitPlace]]:
+def find_places(data: config.Data, needs: LabelKind | None = None) -> tuple[str, dict[str, SplitPlace]]:
     """The annotation format, and where each split lies. DataError where there is none."""
+    masks = MaskOptions(needs in ("semantic_masks", "instance_masks"), data.mask_encoding, data.ignore_ids)
     if data.root is not None:
         formats.require_folder(data.root)
-    kind = _kind(data)
+    kind = _kind(data, needs)
     on_disk = formats.find_splits(data.root, kind) if data.root is not None else {}
     places = {split: _place(data, split, kind, on_disk.get(split)) for split in SPLITS}
-    found = {split: place for split, place in places.items() if place is not None}
+    found = {split: replace(place, masks=masks) for split, place in places.items() if place is not None}
     if not found:
         raise DataError(ROOT_NEEDED if data.root is None else formats.nothing_found(data.root, kind))
     return kind, found
 
 
-def _kind(data: config.Data) -> str:
+def _kind(data: config.Data, needs: LabelKind | None) -> str:
     if data.format != "auto":
         return data.format
     for split in SPLITS:
@@ -122,7 +133,7 @@ def _kind(data: config.Data) -> str:
             return formats.format_of(annotations)
     if data.root is None:
         raise DataError(ROOT_NEEDED)
-    return formats.detect_format(data.root)
+    return formats.detect_format(data.root, needs)
 
 
 def _place(data: config.Data, split: str, kind: str, found: SplitPlace | None) -> SplitPlace | None:
@@ -140,45 +151,25 @@ def _place(data: config.Data, split: str, kind: str, found: SplitPlace | None) -
     images = (
         (wanted.images,) if wanted.images is not None else _usual_folders(wanted.annotations, data.root, split, kind)
     )
-    return SplitPlace(wanted.annotations, images, found.listing if found is not None else None)
+    classes = data.root if kind in ("mask_folder", "instance_folder") else None
+    return SplitPlace(wanted.annotations, images, found.listing if found is not None else None, classes)
 
 
 def _usual_folders(annotations: Path, root: Path | None, split: str, kind: str) -> tuple[Path, ...]:
-    if kind == "coco":
-        return coco_image_folders(annotations, root, split)
-    if kind == "image_folder":
-        return (annotations,)
-    if kind == "class_list":
-        return class_list_folders(annotations, root, split)
-    if kind == "torchvision_json":
-        return torchvision_image_folders(annotations, root, split)
-    return voc_image_folders(annotations, root or annotations.parent)
-
-
-def _hold_out(records: Records, split: str, share: float, seed: int) -> Records:
-    if len(records) < 2:
-        raise DataError(f"{records.name}: one picture cannot be split into train and val; add pictures")
-    held = stratified_share(records, share, np.random.default_rng([seed, HOLD_OUT]))
-    note = f"no validation split: {held.sum()} of {len(records)} training pictures held out (seed {seed})"
-    chosen = np.flatnonzero(held if split == "val" else ~held)
-    return replace(records.select(chosen), notes=(*records.notes, note))
-
-
-def stratified_share(records: Records, share: float, generator: np.random.Generator) -> Bool[np.ndarray, "images"]:
-    """Marks about `share` of the pictures (at least one, never all), alike in every class.
-
-    Pictures are put in line by the rarest class they show (those without boxes last), shuffled within a class;
-    then every 1/share-th is taken.
-    """
-    images, labels = records.shown_classes()
-    classes = len(records.labels) + 1
-    frequency = np.bincount(labels, minlength=classes)
-    rarest = np.full(len(records), (len(records) + 1) * classes + classes - 1)
-    np.minimum.at(rarest, images, frequency[labels] * classes + labels)
-    order = shuffled_by_group(records.image_ids, rarest, generator)
-    count = int(np.clip(round(len(records) * share), 1, len(records) - 1))
-    # A random phase: without it, the first of a class with a single picture would never be held out.
-    positions = ((np.arange(count) + generator.random()) * len(records) / count).astype(np.int64)
-    held = np.zeros(len(records), np.bool_)
-    held[order[positions]] = True
-    return held
+    """Where the pictures of explicitly named annotations may lie."""
+    match kind:
+        case "coco":
+            folders = coco_image_folders(annotations, root, split)
+        case "mask_folder" | "instance_folder":
+            folders = mask_image_folders(annotations, root, split)
+        case "torchvision_json":
+            folders = torchvision_image_folders(annotations, root, split)
+        case "class_list":
+            folders = class_list_folders(annotations, root, split)
+        case "image_folder":
+            folders = (annotations,)
+        case "cifar":
+            folders = picture_folders(annotations.parent)
+        case _:
+            folders = voc_image_folders(annotations, root or annotations.parent)
+    return folders

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from dinotune import config
-from dinotune.data.problems import some
+from dinotune.data.problems import counted, some
 from dinotune.data.records import Records
+from dinotune.data.seeds import mix_seed
 from dinotune.errors import DataError
 from dinotune.files import write_json
 
@@ -80,15 +81,32 @@ def _shuffled(ids: Int64[np.ndarray, "images"], seed: int) -> Int64[np.ndarray, 
     return shuffled_by_group(ids, np.zeros(len(ids), np.int64), np.random.default_rng([seed, DRAW]))
 
 
+def _class_by_class(
+    ids: Int64[np.ndarray, "images"], labels: Int64[np.ndarray, "images"], seed: int
+) -> Int64[np.ndarray, "images"]:
+    """Indices in rounds, each with one picture of every class that has any left; a picture's draw hangs on its id alone."""
+    key = np.array([mix_seed(seed, DRAW, image_id) for image_id in ids.tolist()])
+    by_class = np.lexsort((key, labels))
+    first = np.searchsorted(labels[by_class], labels[by_class])
+    turn = np.empty(len(ids), np.int64)
+    turn[by_class] = np.arange(len(ids)) - first
+    return np.lexsort((key, turn)).astype(np.int64)
+
+
 def _limited(records: Records, limit: int, seed: int) -> tuple[Indices, str]:
     targets = np.concatenate([[0], np.cumsum(~records.crowd)])[records.offsets]
-    eligible, among = np.flatnonzero(np.diff(targets) > 0), "those with boxes"
-    if records.has == "classes":
-        eligible, among = np.arange(len(records)), "all"
-    elif len(eligible) == 0:  # a test split without annotations
-        eligible, among = np.arange(len(records)), "all, for none has boxes"
-    chosen = eligible[_shuffled(records.image_ids[eligible], seed)[:limit]]
-    note = f"limit {limit}: {len(chosen)} of {len(records)} pictures used, drawn among {among} (seed {seed})"
+    eligible, among = np.flatnonzero(np.diff(targets) > 0), "among those with boxes"
+    if records.image_labels is not None:
+        eligible, among = np.arange(len(records)), f"evenly among {counted(len(records.labels), 'class')}"
+        line = _class_by_class(records.image_ids, records.image_labels, seed)
+    else:
+        if records.mask_files is not None:
+            eligible, among = np.arange(len(records)), "among all"
+        elif len(eligible) == 0:  # a test split without annotations
+            eligible, among = np.arange(len(records)), "among all, for none has boxes"
+        line = _shuffled(records.image_ids[eligible], seed)
+    chosen = eligible[line[:limit]]
+    note = f"limit {limit}: {len(chosen)} of {len(records)} pictures used, drawn {among} (seed {seed})"
     return chosen, note
 
 

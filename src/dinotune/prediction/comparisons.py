@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dinotune.evaluation import Evaluation
-from dinotune.prediction.sources import distinct_names
+from dinotune.files import distinct_names
 from dinotune.tasks.drawings import save_drawing
 
 

@@ -15,16 +15,16 @@ from dinotune import config
 from dinotune.data.images import read_image
 from dinotune.data.streams import THREADS, ahead
 from dinotune.errors import DataError, SettingsError
-from dinotune.files import check_folder, write_json
+from dinotune.files import check_folder, distinct_names, write_json
 from dinotune.prediction.progress import counting, say
-from dinotune.prediction.sources import distinct_names, is_video, picture_files, picture_suffixes
+from dinotune.prediction.sources import is_video, picture_files, picture_suffixes
 from dinotune.prediction.video import predict_video
 from dinotune.predictors.base import PLAIN, Answered, Predictor
 from dinotune.predictors.load import load_predictor
 from dinotune.tasks.detection.labels import check_names
 from dinotune.tasks.drawings import save_drawing
 
-OF_PICTURES = {"yolo", "coco", "csv"}
+OF_PICTURES = {"yolo", "coco", "csv", "masks"}
 """What is written of pictures, and not of videos."""
 
 
@@ -38,7 +38,7 @@ def predict_files(
 ) -> Path:
     """Predict on files, on all pictures below folders and on videos.
 
-    Writes `predictions.json`, `pictures/` and the data sets `yolo/` and `coco/` or `predictions.csv` for pictures, `videos/NAME.mp4` and
+    Writes `predictions.json`, `pictures/` and the data sets `yolo/` and `coco/`, `masks/` or `predictions.csv` for pictures, `videos/NAME.mp4` and
     `videos/NAME.json` for videos, as far as `settings.write` asks for them.
 
     Args:
@@ -84,7 +84,7 @@ def predict_files(
 
 def _found(pictures: Sequence[Path | str], out: Path) -> list[Path]:
     # Pictures put into `out` before are results, even where `out` lies in a folder of pictures.
-    results = {(out / name).resolve() for name in ("pictures", "yolo", "coco")}
+    results = {(out / name).resolve() for name in ("pictures", "yolo", "coco", "masks")}
     files = list(dict.fromkeys(picture_files(pictures)))
     found = [path for path in files if results.isdisjoint(path.absolute().parents)]
     if files and not found:

@@ -40,7 +40,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def counting(what: str, total: int | None, unit: str, noun: str) -> Iterator[Counter]:
-    """Count to `total` (unknown: none) on a bar; at the end say what was found (the `noun`) and how fast, interrupted or not."""
+    """Count to `total` (unknown: none) on a bar; at the end say what was found (the `noun`, if any) and how fast, interrupted or not."""
     console = Console(highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
     more = (TextColumn("{task.fields[detail]}"), TimeRemainingColumn())
@@ -54,10 +54,8 @@ def counting(what: str, total: int | None, unit: str, noun: str) -> Iterator[Cou
         finally:
             of_all = f" of {total}" if total is not None and total != counter.done else ""
             units = unit.removesuffix("s") if counter.done == 1 and not of_all else unit
-            found = counted(counter.found, noun)
-            console.print(
-                f"{what}: {counter.done}{of_all} {units}, {found}, {counter.speed:.1f} {unit}/s", markup=False
-            )
+            found = f", {counted(counter.found, noun)}" if noun else ""
+            console.print(f"{what}: {counter.done}{of_all} {units}{found}, {counter.speed:.1f} {unit}/s", markup=False)
             if counter.done and not counter.found:
                 console.print(
                     "nothing reaches the thresholds; a lower --threshold shows what is less sure", markup=False

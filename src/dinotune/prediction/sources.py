@@ -1,6 +1,5 @@
-"""Which files to predict on, and how the drawn ones are called."""
+"""Which files to predict on."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,12 +30,3 @@ def picture_suffixes() -> set[str]:
     """Endings of files that are taken for pictures in a folder."""
     readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     return readable & {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
-
-
-def distinct_names(paths: Sequence[Path], suffix: str) -> list[str]:
-    """A file name for what is made of each path; stems that clash are numbered."""
-    names: dict[str, None] = {}
-    for path in paths:
-        stems = itertools.chain([path.stem], (f"{path.stem}-{number}" for number in itertools.count(2)))
-        names[next(name for stem in stems if (name := f"{stem}{suffix}") not in names)] = None
-    return list(names)

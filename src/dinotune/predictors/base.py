@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
@@ -56,9 +56,9 @@ class Predictor(ABC, Generic[Answer]):
     """A model with its classes, on one device; each task has its own kind."""
 
     noun: ClassVar[str]
-    """What is found in a picture."""
+    """What is counted in a picture; empty where each has one answer as a whole."""
     found: ClassVar[str]
-    """The same in the plural; files have it under this name."""
+    """What is found, in the plural; files have it under this name."""
     writes: ClassVar[frozenset[str]] = frozenset({"json", "pictures"})
     """What can be written of the answers, of `config.Prediction.write`."""
 
@@ -204,4 +204,8 @@ class Predictor(ABC, Generic[Answer]):
         sizes, ids = tuple(item.picture_hw for item in pictures), tuple(range(len(pictures)))
         batch = Batch(images, Targets((), ()), ids, ("",) * len(ids), sizes, (), 0, 0).to(self.device)
         with autocast(self.device, self.precision), memory_explained("predict with a lower batch_size"):
-            return self.model.predict(batch.images.float() / 255), batch
+            return self.forward(batch.images.float() / 255), batch
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Predictions:
+        """Predictions of pictures in [0, 1] in pixels of the network input."""
+        return self.model.predict(images)

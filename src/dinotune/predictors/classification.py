@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class ClassificationPredictor(Predictor["sv.Classifications"]):
     """A classifier with its classes."""
 
-    noun, found = "class", "classes"
+    noun, found = "", "classes"
     writes = frozenset({"json", "pictures", "csv"})
 
     def check(self, settings: config.Prediction) -> None:

@@ -55,14 +55,17 @@ class DetectionPredictor(Predictor["sv.Detections"]):
         self, pictures: Iterable[tuple[Key, Image.Image]], settings: config.Prediction = PLAIN
     ) -> "Iterator[tuple[Key, sv.Detections]]":
         """Detections in the pixels of each picture, best score first."""
-        detected: Iterable[tuple[Key, DetectedBoxes]]
+        self.check(settings)
+        detected: Iterable[tuple[Key, DetectedBoxes, tuple[int, int]]]
         if settings.tiles is None:
             detected = self._detect_all(pictures, settings.batch_size)
         else:
-            detected = ((key, self._detect_in_tiles(image, settings)) for key, image in pictures)
+            detected = (
+                (key, self._detect_in_tiles(image, settings), (image.height, image.width)) for key, image in pictures
+            )
         thresholds = self.thresholds(settings.threshold)
-        for key, rows in detected:
-            yield key, to_supervision(above_thresholds(rows, self.labels, thresholds), self.labels)
+        for key, rows, picture_hw in detected:
+            yield key, to_supervision(above_thresholds(rows, self.labels, thresholds), self.labels, picture_hw)
 
     def _detect_in_tiles(self, picture: Image.Image, settings: config.Prediction) -> DetectedBoxes:
         assert settings.tiles is not None
@@ -75,7 +78,7 @@ class DetectionPredictor(Predictor["sv.Detections"]):
         thresholds = self.thresholds(settings.threshold)
         found = {
             index: above_thresholds(rows, self.labels, thresholds)
-            for index, rows in self._detect_all(crops, settings.batch_size)
+            for index, rows, _ in self._detect_all(crops, settings.batch_size)
         }
         whole = self._detect_whole(picture) if settings.whole else DetectedBoxes.empty()
         whole = above_thresholds(whole, self.labels, thresholds)
@@ -88,8 +91,9 @@ class DetectionPredictor(Predictor["sv.Detections"]):
 
     def _detect_all(
         self, pictures: Iterable[tuple[Key, Image.Image]], batch_size: int
-    ) -> Iterator[tuple[Key, DetectedBoxes]]:
+    ) -> Iterator[tuple[Key, DetectedBoxes, tuple[int, int]]]:
         for keys, predictions, batch in self.batches(pictures, batch_size):
             assert isinstance(predictions, Detections), "detection heads answer with boxes"
             rows = in_picture_pixels(predictions, batch)
-            yield from ((key, rows.select(rows.image_ids == number)) for number, key in enumerate(keys))
+            for number, (key, picture_hw) in enumerate(zip(keys, batch.picture_hw, strict=True)):
+                yield key, rows.select(rows.image_ids == number), picture_hw

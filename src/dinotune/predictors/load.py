@@ -8,6 +8,8 @@ from dinotune.files import find_checkpoint
 from dinotune.predictors.base import Predictor
 from dinotune.predictors.classification import ClassificationPredictor
 from dinotune.predictors.detection import DetectionPredictor
+from dinotune.predictors.instance_segmentation import InstancePredictor
+from dinotune.predictors.segmentation import SegmentationPredictor
 
 
 def load_predictor(source: str | Path, device: str = "auto") -> Predictor[Any]:
@@ -18,3 +20,7 @@ def load_predictor(source: str | Path, device: str = "auto") -> Predictor[Any]:
             return DetectionPredictor(model, description, device)
         case "classification":
             return ClassificationPredictor(model, description, device)
+        case "segmentation":
+            return SegmentationPredictor(model, description, device)
+        case "instance_segmentation":
+            return InstancePredictor(model, description, device)

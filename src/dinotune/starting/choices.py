@@ -20,7 +20,12 @@ from dinotune.errors import SettingsError
 from dinotune.starting.survey import Survey
 
 DEFAULT_BACKBONE = "facebook/dinov2-with-registers-small"
-DEFAULT_HEADS: Mapping[LabelKind, str] = {"boxes": "faster_rcnn", "classes": "linear_classifier"}
+DEFAULT_HEADS: Mapping[LabelKind, str] = {
+    "boxes": "faster_rcnn",
+    "classes": "linear_classifier",
+    "semantic_masks": "linear_segmenter",
+    "instance_masks": "instance_mask_decoder",
+}
 
 SMALL_OBJECTS = 0.1
 """Quantile that stands for the small objects."""
@@ -92,8 +97,8 @@ def choose(survey: Survey, wishes: Wishes) -> list[Choice]:
         task = HEAD_TASKS.get(wishes.head)
         problem = f"{wishes.head} learns from {NEEDS[task]}" if task else f'there is no "{wishes.head}"'
         raise SettingsError(f"--head: {problem}; the labels are {survey.has}, so use {' or '.join(kinds)}")
-    if survey.has == "classes":
-        return list(_whole_pictures(survey, wishes))
+    if survey.has in ("classes", "semantic_masks"):
+        return list(_without_objects(survey, wishes))
     patch = _patch(survey, wishes)
     size = _size(survey, wishes.effort, patch)
     return [
@@ -108,12 +113,14 @@ def choose(survey: Survey, wishes: Wishes) -> list[Choice]:
     ]
 
 
-def _whole_pictures(survey: Survey, wishes: Wishes) -> Iterator[Choice]:
-    """For classes of pictures as wholes."""
+def _without_objects(survey: Survey, wishes: Wishes) -> Iterator[Choice]:
+    """For classes of pictures as wholes, or of pixels."""
     yield from _base(wishes.head)
     yield Choice("name", _name(survey), "of the run folder, before date and time")
     yield from _data(survey)
     size, why = (224, "at which classifiers are compared") if wishes.gpu else (128, "no GPU here; else 224")
+    if survey.has == "semantic_masks":
+        size, why = min(survey.short_side, wishes.effort.usual_size), f"pictures have {survey.short_side} px"
     yield Choice("data.size", size, why)
     yield from _backbone(wishes, 16)
     yield Choice("head.kind", wishes.head, "dinotune list heads prints others")

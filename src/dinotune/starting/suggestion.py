@@ -15,22 +15,14 @@ from dinotune.backbones.variants import TINY_IDS
 from dinotune.config.experiment import Experiment
 from dinotune.config.loading import Loaded, load_experiment
 from dinotune.config.recipes import RECIPES, names
+from dinotune.data.formats import KNOWN_BY
 from dinotune.data.problems import counted
 from dinotune.errors import SettingsError
 from dinotune.files import write_text
 from dinotune.starting.choices import DEFAULT_BACKBONE, Choice, Wishes, choose
 from dinotune.starting.folder import find_data_set
 from dinotune.starting.page import page, tree
-from dinotune.starting.survey import Survey, survey
-
-FORMAT_NAMES = {
-    "coco": "COCO",
-    "voc": "Pascal VOC",
-    "yolo": "YOLO",
-    "torchvision_json": "TorchVision JSON",
-    "class_list": "class list",
-    "image_folder": "ImageFolder",
-}
+from dinotune.starting.survey import MOST_MASKS, Survey, survey
 
 NO_GPU = "no GPU was found, so the values are small ones for a CPU; write it anew where there is a GPU"
 
@@ -171,8 +163,7 @@ def _describe(seen: Survey) -> Iterator[str]:
     found = seen.found
     counts = ", ".join(f"{count.pictures:,} {split}" for split, count in seen.counts.items())
     held = " (held out of train)" if seen.held_out else ""
-    kind = FORMAT_NAMES.get(found.format, found.format)
-    yield f"{found.root}: {kind}; pictures: {counts}{held}"
+    yield f"{found.root}: {KNOWN_BY[found.format][0]}; pictures: {counts}{held}"
     height, width = seen.picture_hw
     yield _classes(seen)
     yield f"pictures {width} x {height} px{_objects(seen) if seen.has == 'boxes' else ''}"
@@ -195,6 +186,14 @@ def _classes(found: Survey) -> str:
     by_count = sorted(found.classes.items(), key=lambda item: -item[1])
     named = [f"{name} {count:,}" for name, count in by_count[:MOST_CLASSES]]
     more = [f"{len(by_count) - MOST_CLASSES} more"] if len(by_count) > MOST_CLASSES else []
+    pictures = found.counts["train"].pictures
+    if found.has == "semantic_masks":
+        shown = [name for name, count in by_count[:MOST_CLASSES] if count]
+        looked = f" in {min(pictures, MOST_MASKS):,} masks that were looked into" if pictures > MOST_MASKS else ""
+        return (
+            f"{counted(pictures, 'training picture')}, {counted(len(by_count), 'class')} of pixels, most often{looked}: "
+            f"{', '.join(shown + more)}"
+        )
     noun = "training box" if found.has == "boxes" else "training picture"
     return (
         f"{counted(found.counts['train'].labels, noun)} of {counted(len(by_count), 'class')}: {', '.join(named + more)}"

@@ -10,6 +10,7 @@ from dinotune import config
 from dinotune.config.tasks import LabelKind
 from dinotune.data import formats
 from dinotune.data.buckets import LONGEST
+from dinotune.data.checks.masks import sampled_pixels
 from dinotune.data.checks.splits import class_counts
 from dinotune.data.formats.base import SPLITS
 from dinotune.data.problems import Findings
@@ -18,6 +19,9 @@ from dinotune.data.splits import read_split
 from dinotune.errors import DataError
 from dinotune.starting.folder import Found
 
+MOST_MASKS = 100
+"""So many masks are looked into, to see which classes there are."""
+
 
 @dataclass(frozen=True)
 class Count:
@@ -25,7 +29,7 @@ class Count:
 
     pictures: int
     labels: int
-    """Boxes; or pictures, where those have classes."""
+    """Boxes; or pictures, where those or their pixels have classes."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Survey:
     held_out: bool
     """Whether `val` is a share of the training pictures."""
     classes: Mapping[str, int]
-    """Training labels per class."""
+    """Training labels per class; of masks in a sample, pictures that show it."""
     picture_hw: tuple[int, int]
     """Median height and width in pixels."""
     object_sides: Float64[np.ndarray, "objects"]
@@ -76,7 +80,8 @@ def survey(found: Found) -> Survey:
     # Where validation pictures are held out, the training file was read twice.
     once = Findings(list(dict.fromkeys(findings.problems)))
     targets = ~train.crowd
-    if not class_counts(train).any():
+    classes = class_counts(train, sampled_pixels(train, MOST_MASKS))
+    if not classes.any():
         why = (
             f" that can be used; dinotune check {found.root} says why"
             if once.stopping
@@ -86,10 +91,10 @@ def survey(found: Found) -> Survey:
     sides = np.sqrt(np.diff(train.boxes.reshape(-1, 2, 2), axis=1).prod(2).reshape(-1))
     return Survey(
         found=found,
-        counts={split: Count(len(read), int(class_counts(read).sum())) for split, read in records.items()},
+        counts={split: Count(len(read), _labels(read)) for split, read in records.items()},
         has=train.has,
         held_out="val" not in on_disk,
-        classes=dict(zip(train.labels.names, class_counts(train).tolist(), strict=True)),
+        classes=dict(zip(train.labels.names, classes.tolist(), strict=True)),
         picture_hw=(int(np.median(train.sizes_hw[:, 0])), int(np.median(train.sizes_hw[:, 1]))),
         object_sides=sides[targets],
         object_shares=(sides * np.repeat(_scales(train), np.diff(train.offsets)))[targets],
@@ -97,6 +102,10 @@ def survey(found: Found) -> Survey:
         broken=len(once.stopping),
         notes=(*found.notes, *once.notes(), *dict.fromkeys(note for read in records.values() for note in read.notes)),
     )
+
+
+def _labels(records: Records) -> int:
+    return len(records) if records.mask_files is not None else int(class_counts(records).sum())
 
 
 def _scales(records: Records) -> Float64[np.ndarray, "images"]:

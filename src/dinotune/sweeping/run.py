@@ -133,10 +133,14 @@ def _check(combinations: Sequence[Combination]) -> list[str]:
     for experiment in {(each.backbone.id, each.training.initialize_from): each for each in experiments}.values():
         find_weights(experiment)
     lines = []
-    for experiment in {(each.data.model_dump_json(), each.evaluation.split): each for each in experiments}.values():
-        train = read_records(experiment.data, "train", seed=experiment.seed)
+    for experiment in {
+        (each.data.model_dump_json(), each.evaluation.split, each.needs): each for each in experiments
+    }.values():
+        train = read_records(experiment.data, "train", seed=experiment.seed, needs=experiment.needs)
         require_labels(experiment, train)
         split = experiment.evaluation.split
-        measured = read_records(experiment.data, split, seed=experiment.seed, labels=train.labels)
+        measured = read_records(
+            experiment.data, split, seed=experiment.seed, labels=train.labels, needs=experiment.needs
+        )
         lines.append(check_before_training(experiment, {"train": train, split: measured}))
     return lines

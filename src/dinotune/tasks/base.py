@@ -9,7 +9,8 @@ from PIL import Image
 
 from dinotune.data.batches import Batch
 from dinotune.data.records import ImageRecord, Records
-from dinotune.types import Predictions
+from dinotune.model import Model
+from dinotune.types import Losses, Predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,10 @@ class Metrics:
 
 class Answers(ABC):
     """What a model says about the pictures of a split, gathered batch by batch, in each picture's own pixels."""
+
+    def run(self, model: Model, batch: Batch) -> tuple[Losses, Predictions]:
+        """What a model in eval mode says of a batch on its device, and its losses."""
+        return model.head.evaluate(model(batch.images.float() / 255), batch.targets)
 
     @abstractmethod
     def add(self, predictions: Predictions, batch: Batch) -> None:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from dinotune.testing.tools import difference, require
-from dinotune.types import ClassScores, Detections, Predictions
+from dinotune.types import ClassScores, Detections, InstanceMasks, Predictions, SemanticMaps
 
 CLOSE = 1e-4
-"""Class scores of a picture alone and in a batch may differ by so much."""
+"""Scores of a picture alone and in a batch may differ by so much."""
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
@@ -26,8 +26,8 @@ def what_differs(first: Predictions, second: Predictions) -> str:
     """Where two predictions differ by more than rounding, in words; empty where they agree."""
     if isinstance(first, Detections) and isinstance(second, Detections):
         return difference(first, second)
-    assert isinstance(first, ClassScores)
-    assert isinstance(second, ClassScores)
+    assert isinstance(first, ClassScores | SemanticMaps)
+    assert isinstance(second, ClassScores | SemanticMaps)
     apart = (first.scores - second.scores).abs().max().item()
     return f"scores differ by {apart:.2g}" if apart > CLOSE else ""
 
@@ -36,8 +36,29 @@ def check_convention(found: Predictions, images: Tensor, classes: int) -> None:
     """AssertionError where predictions are not as `dinotune.types` has them."""
     if isinstance(found, Detections):
         _check_detections(found, images, classes)
+    elif isinstance(found, SemanticMaps):
+        _check_semantic_maps(found, images, classes)
     else:
         _check_class_scores(found, images, classes)
+    if isinstance(found, InstanceMasks):
+        _check_masks(found)
+
+
+def _check_semantic_maps(found: SemanticMaps, images: Tensor, classes: int) -> None:
+    shape = tuple(found.scores.shape)
+    require(
+        len(shape) == 4 and shape[:2] == (len(images), classes),
+        f"scores of shape {shape}; give [batch, classes, rows, columns]",
+    )
+    require(bool(torch.isfinite(found.scores).all()), "scores are not finite")
+    wide, high = shape[3] / images.shape[3], shape[2] / images.shape[2]
+    require(abs(wide - high) < CLOSE, f"a grid of {shape[2]} x {shape[3]} does not have the shape of the picture")
+
+
+def _check_masks(found: InstanceMasks) -> None:
+    shape, slots = tuple(found.masks.shape), tuple(found.scores.shape)
+    require(len(shape) == 4 and shape[:2] == slots, f"masks of shape {shape}; give [batch, slots, rows, columns]")
+    require(bool((found.masks >= 0).all() and (found.masks <= 1).all()), "mask probabilities outside [0, 1]")
 
 
 def _check_class_scores(found: ClassScores, images: Tensor, classes: int) -> None:

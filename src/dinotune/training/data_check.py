@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dinotune import config
 from dinotune.backbones.variants import find_variant
-from dinotune.config.tasks import NEEDS, LabelKind
+from dinotune.config.tasks import LabelKind
 from dinotune.data.checks.data_set import USUAL_PATCH, decode
 from dinotune.data.checks.splits import check_splits, small_objects
 from dinotune.data.problems import Findings
@@ -22,12 +22,17 @@ MOST_PICTURES = 2_000
 """Pictures that are decoded of each split; of larger ones a sample, so that training starts within seconds."""
 
 
-LABELS: Mapping[LabelKind, str] = {"boxes": "boxes around objects", "classes": "a class per picture"}
+LABELS: Mapping[LabelKind, str] = {
+    "boxes": "boxes around objects",
+    "classes": "a class per picture",
+    "semantic_masks": "a class per pixel",
+    "instance_masks": "a mask per object",
+}
 
 
 def require_labels(experiment: config.Experiment, records: Records) -> None:
     """SettingsError where the head learns from, or is measured on, other labels than the data has."""
-    needed = NEEDS[experiment.head.task]
+    needed = experiment.needs
     if needed != records.has:
         raise SettingsError(
             f"head.kind: {experiment.head.kind} needs {LABELS[needed]}, but {records.name} has {LABELS[records.has]}; "
@@ -51,8 +56,8 @@ def check_before_training(experiment: config.Experiment, records: Mapping[str, R
             start=progress.start,
             advance=progress.advance,
         )
-    files = _files(data, records)
-    findings.problems += check_splits(records, files)
+    files = _files(experiment, records)
+    findings.problems += check_splits(records, files, decoded.pixels)
     patch = patch_size(experiment.backbone)
     if small := small_objects(records["train"], data, patch, patch, files["train"]):
         findings.problems.append(small)
@@ -61,9 +66,9 @@ def check_before_training(experiment: config.Experiment, records: Mapping[str, R
     return "\n  ".join([f"check: {decoded}; {'found:' if said else 'nothing to remark'}", *said])
 
 
-def _files(data: config.Data, records: Mapping[str, Records]) -> dict[str, Path]:
+def _files(experiment: config.Experiment, records: Mapping[str, Records]) -> dict[str, Path]:
     """Annotations of each split; those of `train` where a split is held out of it."""
-    _, places = find_places(data)
+    _, places = find_places(experiment.data, experiment.needs)
     return {split: places.get(split, places["train"]).annotations for split in records}
 
 

@@ -146,7 +146,7 @@ class Timing:
                 self.model,
                 measured,
                 self._until_timed(chain([first], batches), seen),
-                build_answers(self.experiment, measured.labels),
+                build_answers(self.experiment, measured, self.model.size_multiple),
                 precision=self.precision,
             )
             return (time.perf_counter() - started) / len(seen) * len(loader)

@@ -9,6 +9,9 @@ from dinotune.data.problems import counted
 from dinotune.data.records import Records
 from dinotune.training.optimizer import warmup_steps
 
+FINDERS = config.FasterRcnn | config.QueryHead | config.InstanceMaskDecoder
+"""Heads that find objects, of which they have a limited number."""
+
 
 def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> list[str]:
     """Settings that this run is too short for, or that others leave nothing to do; a sentence each."""
@@ -31,7 +34,7 @@ def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> lis
         notices.append(
             f"training.early_stopping.patience: {patience} never runs out in {counted(evaluations, 'evaluation')}"
         )
-    slots = experiment.head.slots if isinstance(experiment.head, config.FasterRcnn | config.QueryHead) else 0
+    slots = experiment.head.slots if isinstance(experiment.head, FINDERS) else 0
     limit = experiment.evaluation.max_detections
     if slots and limit > max(100, slots):
         notices.append(f"evaluation.max_detections: {limit}, but head.slots gives {slots} per picture at the most")
@@ -53,10 +56,10 @@ def _idle_settings(head: config.Head) -> list[str]:
 
 def describe_crowding(head: config.Head, train: Records) -> str:
     """How many pictures show more objects than the head can find; empty where none does."""
-    if not isinstance(head, config.FasterRcnn | config.QueryHead):
+    if not isinstance(head, FINDERS):
         return ""
     limits = {"slots": head.slots}
-    if isinstance(head, config.QueryHead):
+    if not isinstance(head, config.FasterRcnn):
         limits["queries"] = head.queries
     name, limit = min(limits.items(), key=lambda item: item[1])
     images = np.repeat(np.arange(len(train)), np.diff(train.offsets))[~train.crowd]

@@ -18,6 +18,9 @@ from dinotune.training.initialization import initialize
 from dinotune.training.notices import describe_crowding
 from dinotune.training.parameters import learning_parameters
 
+OBJECTS = {"boxes": "box", "instance_masks": "mask"}
+"""What a label of an object is called, by what labels are used for."""
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -52,11 +55,14 @@ def prepare(
     """
     device = resolve_device(experiment.device)
     precision = resolve_precision(experiment.training.precision, device)
-    train = read_records(experiment.data, "train", seed=experiment.seed)
+    needs = experiment.needs
+    train = read_records(experiment.data, "train", seed=experiment.seed, needs=needs)
     split = experiment.evaluation.split
     require_labels(experiment, train)
     measured = (
-        train if split == "train" else read_records(experiment.data, split, seed=experiment.seed, labels=train.labels)
+        train
+        if split == "train"
+        else read_records(experiment.data, split, seed=experiment.seed, labels=train.labels, needs=needs)
     )
     checked = [check_before_training(experiment, {"train": train, split: measured})] if check and not resume else []
     model, report = build_model(experiment, train.labels)
@@ -88,8 +94,8 @@ def prepare(
 
 def describe_records(records: Records) -> str:
     """Counts of a split, and what the reader left out or changed."""
-    boxes = {"box": len(records.boxes)} if records.has == "boxes" else {}
-    numbers = {"picture": len(records), **boxes, "class": len(records.labels)}
+    objects = {OBJECTS[records.has]: len(records.boxes)} if records.has in OBJECTS else {}
+    numbers = {"picture": len(records), **objects, "class": len(records.labels)}
     counts = ", ".join(counted(number, noun) for noun, number in numbers.items())
     return "\n  ".join([f"data: {records.name}: {counts}", *records.notes])
 

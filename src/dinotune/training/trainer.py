@@ -137,7 +137,7 @@ def _evaluator(preparation: Preparation, loader: DataLoader[Batch]) -> Callable[
         preparation.model,
         preparation.measured,
         loader,
-        build_answers(preparation.experiment, preparation.measured.labels),
+        build_answers(preparation.experiment, preparation.measured, preparation.model.size_multiple),
         precision=preparation.precision,
         on_batch=on_batch,
     )

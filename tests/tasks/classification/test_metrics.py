@@ -7,7 +7,8 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 
 from dinotune.data.records import LabelSet
 from dinotune.tasks.classification.best_classes import BestClasses
-from dinotune.tasks.classification.metrics import confusion, measure
+from dinotune.tasks.classification.metrics import measure
+from dinotune.tasks.confusion import confusion
 from dinotune.types import ClassScores
 
 

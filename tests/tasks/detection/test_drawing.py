@@ -8,7 +8,8 @@ import pytest
 import supervision as sv
 from PIL import Image
 
-from dinotune.tasks.detection.drawing import GAP, class_colour, draw_comparison, draw_detections
+from dinotune.tasks.colours import class_colour
+from dinotune.tasks.detection.drawing import GAP, draw_comparison, draw_detections
 
 GREY = Image.new("RGB", (640, 480), (128, 128, 128))
 

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
+from dinotune.data.checks.masks import MaskLook, look_at_mask
 from dinotune.data.images import DECODING_ERRORS, content, orientation, to_rgb
+from dinotune.data.mask_files import MaskFile
 from dinotune.data.problems import Findings, Kind
 
 MOST_THREADS = 8
@@ -25,15 +27,28 @@ Remark = tuple[Kind, str]
 
 
 class Look(NamedTuple):
-    """A picture to look at, and its height and width as annotated."""
+    """A picture to look at, its height and width as annotated, and its mask of classes."""
 
     split: str
     path: Path
     hw: tuple[int, int]
+    mask: MaskFile | None = None
 
 
-def check_pictures(looks: Sequence[Look], findings: Findings, advance: Callable[[], None]) -> None:
-    """Decode all pictures and note what is wrong, also files with the same content; `advance` is called for each."""
+class Seen(NamedTuple):
+    """What is to be said about a picture, the hash of its content where asked for, and what its mask shows."""
+
+    remarks: list[Remark]
+    digest: str
+    mask: MaskLook | None
+
+
+def check_pictures(looks: Sequence[Look], findings: Findings, advance: Callable[[], None]) -> dict[str, list[MaskLook]]:
+    """Decode all pictures and their masks, and note what is wrong, also pictures with the same content.
+
+    `advance` is called for each picture. Returns what the masks of each split show.
+    """
+    masks: dict[str, list[MaskLook]] = {}
     threads = min(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST_THREADS
     )
@@ -44,12 +59,17 @@ def check_pictures(looks: Sequence[Look], findings: Findings, advance: Callable[
         of_size = Counter(sizes)
         hashed = [of_size[size] > 1 and size > 0 for size in sizes]
         first: dict[str, Look] = {}
-        for look, (remarks, digest) in zip(looks, pool.map(_look, looks, hashed), strict=True):
+        for look, (remarks, digest, shown) in zip(looks, pool.map(_look, looks, hashed), strict=True):
             for kind, message in remarks:
                 findings.add(kind, look.path, message)
+            if look.mask is not None and shown is not None:
+                masks.setdefault(look.split, []).append(shown)
+                if shown.problem is not None:
+                    findings.add(shown.problem[0], look.mask.path, shown.problem[1])
             if digest and (known := first.setdefault(digest, look)) is not look:
                 _note_copy(known, look, findings)
             advance()
+    return masks
 
 
 def _note_copy(known: Look, look: Look, findings: Findings) -> None:
@@ -68,13 +88,13 @@ def _file_size(path: Path) -> int:
         return 0
 
 
-def _look(look: Look, hashed: bool) -> tuple[list[Remark], str]:
-    """What is to be said about a picture, and the hash of its content where asked for."""
+def _look(look: Look, hashed: bool) -> Seen:
     remarks = look_at(look.path, look.hw)
+    mask = None if look.mask is None else look_at_mask(look.mask, look.hw)
     # Broken copies are named once each; that they are copies helps nobody.
     if not hashed or any(kind.value.stops for kind, _ in remarks):
-        return remarks, ""
-    return remarks, hashlib.sha256(look.path.read_bytes()).hexdigest()
+        return Seen(remarks, "", mask)
+    return Seen(remarks, hashlib.sha256(look.path.read_bytes()).hexdigest(), mask)
 
 
 def look_at(path: Path, annotated_hw: tuple[int, int]) -> list[Remark]:
@@ -82,7 +102,7 @@ def look_at(path: Path, annotated_hw: tuple[int, int]) -> list[Remark]:
     try:
         with Image.open(path) as image:
             remarks = [*_size_remarks(image, annotated_hw), *_kind_remarks(image, path)]
-            image.draft("RGB", (image.width // 8, image.height // 8))
+            image.draft("RGB", (max(image.width // 8, 1), max(image.height // 8, 1)))
             image.load()
             if image.mode.startswith(("I", "F")):
                 to_rgb(image)  # refuses pixels that are not finite

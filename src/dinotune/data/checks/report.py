@@ -25,9 +25,16 @@ def _counts(counts: SplitCounts) -> Iterator[str]:
     sizes = ", ".join(f"{number:,} {name}" for name, number in counts.sizes.items())
     ignored = f", {counted(counts.ignored, 'ignore region')}" if counts.ignored else ""
     boxes = f" ({counts.without_objects:,} without objects), {counted(counts.boxes, 'box')} ({sizes}){ignored}"
-    yield pictures + (boxes if counts.has == "boxes" else "")
+    yield pictures + (boxes if counts.has in ("boxes", "instance_masks") else "")
     ranked = sorted(((name, number) for name, number in counts.classes.items() if number), key=lambda item: -item[1])
-    shown = [f"{name} {number:,}" for name, number in ranked[:MOST_CLASSES]]
+    if counts.shares:
+        ranked.sort(key=lambda item: -counts.shares[item[0]])
+        shown = [f"{name} {counts.shares[name]:.1%} in {number:,}" for name, number in ranked[:MOST_CLASSES]]
+        if shown:  # the first one says what the numbers are
+            name, number = ranked[0]
+            shown[0] = f"{name} {counts.shares[name]:.1%} of pixels in {counted(number, 'picture')}"
+    else:
+        shown = [f"{name} {number:,}" for name, number in ranked[:MOST_CLASSES]]
     shown += [f"… and {len(ranked) - MOST_CLASSES} more classes"] * (len(ranked) > MOST_CLASSES)
     if shown:
         yield f"  {', '.join(shown)}"
@@ -54,7 +61,7 @@ def verdict(findings: Findings) -> str:
     if not stopping:
         return f"Fine: nothing stops a training ({remarks})."
     what, them = ("1 problem stops", "it") if stopping == 1 else (f"{stopping:,} problems stop", "them")
-    splits = sum(problem.kind in (Kind.NO_BOXES, Kind.UNUSABLE_SPLIT) for problem in findings.problems)
+    splits = sum(problem.kind in (Kind.NO_LABELS, Kind.UNUSABLE_SPLIT) for problem in findings.problems)
     rest = "" if splits else ", or train on the rest with data.on_error=skip"
     return f"{what} a training ({remarks}). Mend {them}{rest}."
 

@@ -2,19 +2,39 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from dinotune import config
+from dinotune.config.tasks import LabelKind
 from dinotune.data.buckets import network_size
+from dinotune.data.checks.masks import PixelCounts
 from dinotune.data.formats.base import SplitPlace, is_picture_name
 from dinotune.data.formats.voc.layout import xml_files
+from dinotune.data.needs import BACKGROUND
 from dinotune.data.problems import Kind, Problem, some
 from dinotune.data.records import Records
 
 RARE = 50
 """A class with so many times fewer boxes than the most frequent one is named."""
+
+NOUNS: Mapping[LabelKind, str] = {
+    "boxes": "box",
+    "classes": "class",
+    "semantic_masks": "pixel of a class",
+    "instance_masks": "object with a mask",
+}
+"""What a split has nothing of."""
+
+COUNTED: Mapping[LabelKind, str] = {
+    "boxes": "boxes",
+    "classes": "pictures",
+    "semantic_masks": "pictures",
+    "instance_masks": "objects",
+}
+"""What is counted per class."""
 
 LISTED = 100
 """Classes named in one message."""
@@ -23,25 +43,30 @@ SERVED = 0.9
 """Share of the small objects that the advised size makes as large as a patch."""
 
 
-def check_splits(records: Mapping[str, Records], files: Mapping[str, Path]) -> Iterator[Problem]:
-    """Splits without labels, and classes without, with few, or with untrained ones; `files` says where each split lies."""
-    counts = {split: class_counts(read) for split, read in records.items()}
+def check_splits(
+    records: Mapping[str, Records], files: Mapping[str, Path], pixels: Mapping[str, PixelCounts] = MappingProxyType({})
+) -> Iterator[Problem]:
+    """Splits without labels, and classes without, with few, or with untrained ones; `files` says where each split lies.
+
+    What masks of classes show is in `pixels`; splits whose masks were not decoded are passed over.
+    """
+    known = {split: read for split, read in records.items() if read.mask_files is None or split in pixels}
+    counts = {split: class_counts(read, pixels.get(split)) for split, read in known.items()}
     for split, count in counts.items():
         if not count.sum():
-            message = f"{split}: {len(records[split])} pictures, but no box that could be used"
-            yield Problem(Kind.NO_BOXES, files[split], message)
-    if "train" not in records or not counts["train"].sum():
+            message = f"{split}: {len(records[split])} pictures, but no {NOUNS[records[split].has]} that could be used"
+            yield Problem(Kind.NO_LABELS, files[split], message)
+    if "train" not in known or not counts["train"].sum():
         return
-    labels = {"boxes": "boxes", "classes": "pictures"}[records["train"].has]
+    labels = COUNTED[records["train"].has]
     names, trained = np.array(records["train"].labels.names), counts["train"]
+    sample = str(pixels.get("train", ""))
     for split, count in counts.items():
         if untrained := names[(trained == 0) & (count > 0)].tolist():
-            message = f"{split} has {labels} of {some(untrained, LISTED)}; train has none"
+            message = f"{split} has {labels} of {some(untrained, LISTED)}; train has none{sample}"
             yield Problem(Kind.UNTRAINED_CLASS, files[split], message)
     if unused := names[sum(counts.values()) == 0].tolist():
-        message = (
-            f"{len(unused)} of {len(names)} classes have no {labels} in {', '.join(records)}: {some(unused, LISTED)}"
-        )
+        message = f"{len(unused)} of {len(names)} classes have no {labels} in {', '.join(known)}{sample}: {some(unused, LISTED)}"
         yield Problem(Kind.UNUSED_CLASS, files["train"], message)
     rare = np.flatnonzero((trained > 0) & (trained * RARE <= trained.max()))
     if len(rare):
@@ -51,11 +76,21 @@ def check_splits(records: Mapping[str, Records], files: Mapping[str, Path]) -> I
         yield Problem(Kind.RARE_CLASS, files["train"], message)
 
 
-def class_counts(records: Records) -> np.ndarray:
-    """Boxes of each class, without ignore regions; or pictures, where those have classes."""
+def class_counts(records: Records, pixels: PixelCounts | None = None) -> Int64[np.ndarray, "classes"]:
+    """Boxes of each class, without ignore regions; or pictures that show it, where pictures or pixels have classes.
+
+    What masks of classes show is in `pixels`; without, it is nothing.
+    """
+    if pixels is not None:
+        return pixels.pictures
     if records.image_labels is not None:
         return np.bincount(records.image_labels, minlength=len(records.labels))
-    return np.bincount(records.box_labels[~records.crowd], minlength=len(records.labels))
+    if records.has != "semantic_masks":
+        return np.bincount(records.box_labels[~records.crowd], minlength=len(records.labels))
+    shown = np.bincount(records.shown_classes()[1], minlength=len(records.labels))
+    if records.segments is not None and records.labels.names[0] == BACKGROUND:
+        shown[0] = len(records)  # around the objects
+    return shown
 
 
 def small_objects(records: Records, data: config.Data, patch: int, multiple: int, file: Path) -> Problem | None:

@@ -29,19 +29,32 @@ LARGEST = 1e12
 
 
 @dataclass(frozen=True)
+class MaskOptions:
+    """What the settings say about masks."""
+
+    wanted: bool = False
+    """Whether masks of objects are kept; they take memory."""
+    encoding: str = "auto"
+    """`data.mask_encoding`."""
+    ignored: tuple[int, ...] = (255,)
+    """`data.ignore_ids`."""
+
+
+@dataclass(frozen=True)
 class SplitPlace:
     """Files of one split."""
 
     annotations: Path
     """COCO, TorchVision JSON: the JSON file. Pascal VOC: the folder of XML files. YOLO: the folder of label files; or
-    `data.yaml`, where each picture's path says where its label lies."""
+    `data.yaml`, where each picture's path says where its label lies. Masks: their folder."""
     image_folders: tuple[Path, ...]
     """Where its pictures may lie, best guess first. YOLO: where they lie, all of them; also texts that list pictures."""
     listing: Path | None = None
-    """Pascal VOC: the text file that names the split's pictures; none takes every XML file."""
+    """Pascal VOC, also its masks: the text file that names the split's pictures; none takes every XML file."""
     classes: Path | None = None
     """YOLO: `data.yaml` or `classes.txt`; or the folder with all label files, where nothing names the classes. Pascal
-    VOC: the data set's folder where each split has its own folder of XML files."""
+    VOC: the data set's folder where each split has its own folder of XML files. Masks: the data set's folder."""
+    masks: MaskOptions = MaskOptions()
 
 
 def clip_boxes(

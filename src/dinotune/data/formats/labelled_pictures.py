@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,8 +18,7 @@ MOST_THREADS = 16
 
 def labelled_pictures(listed: list[tuple[Path, int]], findings: Findings) -> list[ImageRecord]:
     """Pictures with the class of each, in this order, with ids from 1; those whose size cannot be read are left out."""
-    with ThreadPoolExecutor(min(MOST_THREADS, 4 * (os.cpu_count() or 1))) as pool:
-        sizes = list(pool.map(_size_or_error, (path for path, _ in listed)))
+    sizes = sizes_of([path for path, _ in listed])
     nothing = (np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0))
     ids = itertools.count(1)
     images = []
@@ -28,6 +28,12 @@ def labelled_pictures(listed: list[tuple[Path, int]], findings: Findings) -> lis
         else:
             images.append(ImageRecord(path, next(ids), *size, *nothing, image_label=label))
     return images
+
+
+def sizes_of(paths: Sequence[Path]) -> list[tuple[int, int] | DataError]:
+    """Height and width of pictures, or why they cannot be read."""
+    with ThreadPoolExecutor(min(MOST_THREADS, 4 * (os.cpu_count() or 1))) as pool:
+        return list(pool.map(_size_or_error, paths))
 
 
 def _size_or_error(path: Path) -> tuple[int, int] | DataError:

@@ -1,5 +1,6 @@
 """What all writers share: names of pictures below the output, copying or linking them, and what a format cannot hold."""
 
+import itertools
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dinotune.data.records import ImageRecord, LabelSet, Records
+from dinotune.data.segments import single_polygon
 from dinotune.errors import DataError
 from dinotune.files import write_atomically
 
@@ -80,17 +82,35 @@ def lost_classes(labels: LabelSet, used: Iterable[str]) -> tuple[str, ...]:
     return (f"classes without pictures are lost: {', '.join(lost)}",) if lost else ()
 
 
-def without_crowds(splits: Splits, format_name: str) -> tuple[dict[str, list[ImageRecord]], tuple[str, ...]]:
-    """Pictures without ignore regions and with areas of boxes, for formats that hold neither; and what that loses."""
-    kept, crowds, areas = {}, 0, 0
+def without_crowds(
+    splits: Splits, format_name: str, *, polygons: bool = False
+) -> tuple[dict[str, list[ImageRecord]], tuple[str, ...]]:
+    """Pictures without ignore regions and with areas of boxes, for formats that hold neither; and what that loses.
+
+    With `polygons`, the format holds masks that are one polygon, which stand for their areas too; else none.
+    """
+    kept, crowds, areas, masks = {}, 0, 0, 0
     for split, records in splits.items():
         kept[split] = [_without_crowd(image) for image in images_of(records)]
         crowds += int(records.crowd.sum())
-        width, height = (records.boxes[:, 2:] - records.boxes[:, :2]).T
-        areas += int((~records.crowd & ~np.isclose(records.areas, width * height, rtol=1e-3)).sum())
+        texts = [text for image in kept[split] for text in image.segments or ("",) * len(image.boxes)]
+        held = np.array([polygons and single_polygon(text) is not None for text in texts], np.bool_)
+        masks += sum(bool(text) for text, whole in zip(texts, held.tolist(), strict=True) if not whole)
+        boxes, own = records.boxes[~records.crowd], records.areas[~records.crowd]
+        width, height = (boxes[:, 2:] - boxes[:, :2]).T
+        areas += int((~held & ~np.isclose(own, width * height, rtol=1e-3)).sum())
     notes = [f"{crowds} × ignore region (crowd, difficult) left out: {format_name} has none"] * bool(crowds)
     notes += [areas_note(areas, format_name)] * bool(areas)
+    but = " but single polygons" if polygons else ""
+    notes += [f"{masks} × mask of an object left out, its box stands for it: {format_name} has none{but}"] * bool(masks)
     return kept, tuple(notes)
+
+
+def masks_note(splits: Splits, format_name: str) -> tuple[str, ...]:
+    """A sentence on masks of objects that a format cannot hold; none where there are none."""
+    segments = [records.segments for records in splits.values() if records.segments is not None]
+    masks = sum(int((np.diff(found.offsets) > 0).sum()) for found in segments)
+    return (f"{masks} × mask of an object left out: {format_name} has none",) * bool(masks)
 
 
 def areas_note(count: int, format_name: str) -> str:
@@ -101,7 +121,8 @@ def areas_note(count: int, format_name: str) -> str:
 def _without_crowd(image: ImageRecord) -> ImageRecord:
     keep = ~image.crowd
     columns = (image.boxes[keep], image.labels[keep], image.crowd[keep], image.areas[keep])
-    return ImageRecord(image.path, image.image_id, image.height, image.width, *columns)
+    segments = image.segments and tuple(itertools.compress(image.segments, keep.tolist()))
+    return ImageRecord(image.path, image.image_id, image.height, image.width, *columns, segments=segments)
 
 
 def require_own_stems(names: Sequence[Path]) -> None:

@@ -13,8 +13,9 @@ from dinotune.files import write_text
 from dinotune.tasks.base import Answers, Metrics
 from dinotune.tasks.classification.best_classes import BestClasses
 from dinotune.tasks.classification.drawing import draw_classes
-from dinotune.tasks.classification.metrics import confusion, measure
-from dinotune.tasks.classification.tables import answers_table, confusion_table
+from dinotune.tasks.classification.metrics import measure
+from dinotune.tasks.classification.tables import answers_table
+from dinotune.tasks.confusion import confusion, confusion_table
 from dinotune.types import ClassScores, Predictions
 
 

@@ -1,4 +1,4 @@
-"""Accuracy of class scores: top-1, top-5, per class, and which classes are mistaken for which."""
+"""Accuracy of class scores: top-1, top-5, and per class."""
 
 import numpy as np
 from jaxtyping import Int64
@@ -32,10 +32,3 @@ def measure(truth: Int64[np.ndarray, "images"], best: Int64[np.ndarray, "images 
         images=len(truth),
         notes=() if len(truth) else ("there are no pictures, so nothing can be measured",),
     )
-
-
-def confusion(
-    truth: Int64[np.ndarray, "images"], answered: Int64[np.ndarray, "images"], classes: int
-) -> Int64[np.ndarray, "classes classes"]:
-    """Number of pictures of each class (row) that were given each class (column)."""
-    return np.bincount(truth * classes + answered, minlength=classes**2).reshape(classes, classes)

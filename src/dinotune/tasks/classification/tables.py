@@ -1,14 +1,9 @@
 """Answers of a classifier as comma-separated text."""
 
-import csv
-import io
 from collections.abc import Sequence
 
-import numpy as np
-from jaxtyping import Int64
-
-from dinotune.data.records import LabelSet
 from dinotune.tasks.classification.best_classes import MOST_KEPT
+from dinotune.tasks.confusion import csv_text
 
 Ranked = Sequence[tuple[str, float]]
 """Names of classes with their scores, best first."""
@@ -26,16 +21,4 @@ def answers_table(pictures: Sequence[tuple[str, Ranked]], truth: Sequence[str] |
         ]
         for row, (file, ranked) in enumerate(pictures)
     ]
-    return _csv([["file", *([] if truth is None else ["class"]), *places], *lines])
-
-
-def confusion_table(counts: Int64[np.ndarray, "classes classes"], labels: LabelSet) -> str:
-    """A row per class, a column per answer, with the names on both."""
-    rows = [[name, *row] for name, row in zip(labels.names, counts.tolist(), strict=True)]
-    return _csv([["class", *labels.names], *rows])
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return csv_text([["file", *([] if truth is None else ["class"]), *places], *lines])

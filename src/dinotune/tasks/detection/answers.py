@@ -55,7 +55,11 @@ class DetectionAnswers(Answers):
         rows = self.detected
         rows = above_thresholds(rows.select(rows.image_ids == record.image_id), self.labels, thresholds)
         image = read_image(record.path, (record.height, record.width))
-        return draw_comparison(image, truth_to_supervision(record, self.labels), to_supervision(rows, self.labels))
+        return draw_comparison(
+            image,
+            truth_to_supervision(record, self.labels),
+            to_supervision(rows, self.labels, (record.height, record.width)),
+        )
 
     def explain(self, records: Records, metrics: Metrics) -> str | None:
         """What would explain an AP of 0 that no note explains."""

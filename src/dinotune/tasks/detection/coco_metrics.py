@@ -4,8 +4,8 @@ AP is COCO's (Lin et al., https://arxiv.org/abs/1405.0312): always with at most 
 picture and class; another limit is reported beside it.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -122,13 +122,41 @@ def _notes(records: Records, detected: DetectedBoxes, outside: int) -> tuple[str
     return tuple(notes)
 
 
-def _evaluate(records: Records, detected: DetectedBoxes, limits: list[int]) -> _Curves:
+def mask_metrics(
+    records: Records, detected: DetectedBoxes, max_detections: int = STANDARD_LIMIT
+) -> tuple[dict[str, float | None], dict[str, dict[str, float | int | None]]]:
+    """COCO's numbers by the overlap of masks, as `mask_AP` and so on: over all classes, and AP and AP50 of each.
+
+    `records` and `detected` have masks.
+    """
+    if not len(detected):  # without a row, no column of masks either
+        detected = replace(detected, masks=np.empty(0, object))
+    detected = detected.select(np.isin(detected.image_ids, records.image_ids))
+    curves = _evaluate(records, detected, sorted({1, 10, STANDARD_LIMIT, max_detections}), "segm")
+    numbers = {f"mask_{name}": value for name, value in _numbers(curves, max_detections).items()}
+    per_class: dict[str, dict[str, float | int | None]] = {
+        name: {
+            "mask_AP": curves.ap(label=label, limit=STANDARD_LIMIT),
+            "mask_AP50": curves.ap(label=label, iou=IOU_50, limit=STANDARD_LIMIT),
+        }
+        for label, name in enumerate(records.labels.names)
+    }
+    return numbers, per_class
+
+
+def _evaluate(
+    records: Records, detected: DetectedBoxes, limits: list[int], overlap: Literal["bbox", "segm"] = "bbox"
+) -> _Curves:
     from faster_coco_eval import COCO, COCOeval_faster
 
     truth = COCO(to_coco_ground_truth(records), print_function=_say_nothing)
     # Unrounded: rounding would make ties of close scores and change the order.
-    results = truth.loadRes(to_coco_results(detected, records.labels, exact=True))
-    evaluator = COCOeval_faster(truth, results, "bbox", print_function=_say_nothing)
+    entries = to_coco_results(detected, records.labels, exact=True)
+    if overlap == "segm":
+        # Beside a box, the evaluator would take the box's area for that of the mask.
+        entries = [{key: value for key, value in entry.items() if key != "bbox"} for entry in entries]
+    results = truth.loadRes(entries)
+    evaluator = COCOeval_faster(truth, results, overlap, print_function=_say_nothing)
     evaluator.params.catIds = list(records.labels.ids)
     evaluator.params.maxDets = limits
     evaluator.evaluate()

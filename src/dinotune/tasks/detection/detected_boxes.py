@@ -3,6 +3,7 @@
 The edges live here: 0-based labels and xyxy inside, original ids and xywh in files.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ class DetectedBoxes:
     """Confidence, higher is surer."""
     labels: Int64[np.ndarray, "detections"]
     """0-based class indices."""
+    masks: np.ndarray | None = None
+    """Each one's pixels as RLE in JSON text, where the model gives masks."""
 
     def __post_init__(self) -> None:
         shapes = [np.shape(column) for column in (self.image_ids, self.boxes, self.scores, self.labels)]
@@ -49,7 +52,8 @@ class DetectedBoxes:
 
     def select(self, rows: Bool[np.ndarray, "detections"] | Int64[np.ndarray, "chosen"]) -> "DetectedBoxes":
         """Only these rows, by mask or by index."""
-        return DetectedBoxes(self.image_ids[rows], self.boxes[rows], self.scores[rows], self.labels[rows])
+        masks = None if self.masks is None else self.masks[rows]
+        return DetectedBoxes(self.image_ids[rows], self.boxes[rows], self.scores[rows], self.labels[rows], masks)
 
     @classmethod
     def empty(cls) -> "DetectedBoxes":
@@ -59,12 +63,14 @@ class DetectedBoxes:
     @classmethod
     def concatenate(cls, parts: Sequence["DetectedBoxes"]) -> "DetectedBoxes":
         """The rows of all parts, in order; none gives no detections."""
+        masks = [part.masks for part in parts if part.masks is not None]
         parts = [cls.empty(), *parts]
         return cls(
             image_ids=np.concatenate([part.image_ids for part in parts]),
             boxes=np.concatenate([part.boxes for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
             labels=np.concatenate([part.labels for part in parts]),
+            masks=np.concatenate(masks) if masks else None,
         )
 
 
@@ -89,10 +95,14 @@ def to_coco_results(detected: DetectedBoxes, labels: LabelSet, *, exact: bool = 
     if not exact:
         xywh, scores = xywh.round(BOX_DECIMALS), scores.round(SCORE_DECIMALS)
     columns = (detected.image_ids.tolist(), ids.tolist(), xywh.tolist(), scores.tolist())
-    return [
+    results: list[dict[str, Any]] = [
         {"image_id": image_id, "category_id": category_id, "bbox": box, "score": score}
         for image_id, category_id, box, score in zip(*columns, strict=True)
     ]
+    if detected.masks is not None:
+        for result, mask in zip(results, detected.masks, strict=True):
+            result["segmentation"] = json.loads(mask)
+    return results
 
 
 def from_coco_results(results: Sequence[dict[str, Any]], labels: LabelSet) -> DetectedBoxes:
@@ -117,13 +127,15 @@ def from_coco_results(results: Sequence[dict[str, Any]], labels: LabelSet) -> De
 
 
 def to_coco_ground_truth(records: Records) -> dict[str, Any]:
-    """The split as a COCO dictionary: original ids, file names, xywh boxes, crowds, areas; annotation ids from 1."""
+    """The split as a COCO dictionary: original ids, file names, xywh boxes, crowds, areas and the masks there are;
+    annotation ids from 1.
+    """
     image_rows = np.repeat(np.arange(len(records)), np.diff(records.offsets))
     image_ids = records.image_ids[image_rows].tolist()
     category_ids = np.asarray(records.labels.ids, np.int64)[records.box_labels].tolist()
     xywh = np.concatenate([records.boxes[:, :2], records.boxes[:, 2:] - records.boxes[:, :2]], axis=1).tolist()
     columns = (image_ids, category_ids, xywh, records.areas.tolist(), records.crowd.astype(int).tolist())
-    return {
+    truth: dict[str, Any] = {
         "images": [
             {"id": image_id, "file_name": str(path), "height": height, "width": width}
             for image_id, path, (height, width) in zip(
@@ -139,3 +151,8 @@ def to_coco_ground_truth(records: Records) -> dict[str, Any]:
             for number, (image_id, category, box, area, crowd) in enumerate(zip(*columns, strict=True), start=1)
         ],
     }
+    if records.segments is not None:
+        texts = records.segments.texts(0, len(records.segments))
+        for annotation, text in zip(truth["annotations"], texts, strict=True):
+            annotation["segmentation"] = json.loads(text)
+    return truth

@@ -1,11 +1,12 @@
 """Pictures with their detections drawn in, by supervision's annotators; sizes follow the picture."""
 
-import colorsys
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PIL import Image
+
+from dinotune.tasks.colours import class_colour
 
 if TYPE_CHECKING:
     import supervision
@@ -16,7 +17,6 @@ CROWDED = 25
 """From so many boxes on, text is smaller."""
 GAP = 8
 """White pixels between the two pictures of a comparison."""
-GOLDEN_RATIO = 0.618034
 
 
 def draw_detections(image: Image.Image, detections: "supervision.Detections", *, scores: bool = True) -> Image.Image:
@@ -34,7 +34,10 @@ def draw_detections(image: Image.Image, detections: "supervision.Detections", *,
     if not len(detections):
         return canvas
     class_ids = np.zeros(len(detections), np.int64) if detections.class_id is None else detections.class_id
-    shown = replace(detections, xyxy=detections.xyxy * factor, class_id=class_ids)
+    masks = (
+        None if detections.mask is None else np.asarray(detections.mask, np.bool_).repeat(factor, 1).repeat(factor, 2)
+    )
+    shown = replace(detections, xyxy=detections.xyxy * factor, class_id=class_ids, mask=masks)
     side = max(canvas.size)
     font_size = max(10, round(side / (70 if len(detections) >= CROWDED else 45)))
     padding = max(2, round(side / 300))
@@ -42,6 +45,8 @@ def draw_detections(image: Image.Image, detections: "supervision.Detections", *,
     # A label above a box at the upper edge would lie outside the picture: it goes into the box instead.
     at_top = shown.xyxy[:, 1] < font_size + 2 * padding
     texts = np.array(_texts(detections, scores))
+    if masks is not None:
+        canvas = sv.MaskAnnotator(color=_palette(classes)).annotate(canvas, shown)
     canvas = sv.BoxAnnotator(color=_palette(classes), thickness=max(2, round(side / 400))).annotate(canvas, shown)
     for rows, offset in ((~at_top, 0), (at_top, font_size + 2 * padding)):
         labels = sv.RichLabelAnnotator(
@@ -64,14 +69,6 @@ def draw_comparison(
     both.paste(left, (0, 0))
     both.paste(right, (left.width + GAP, 0))
     return both
-
-
-def class_colour(class_id: int) -> tuple[int, int, int]:
-    """RGB of a class: hues a golden ratio of the circle apart, so that neighbours differ for any number of classes."""
-    hue = (0.02 + class_id * GOLDEN_RATIO) % 1
-    lightness = (0.52, 0.42, 0.62)[class_id // 8 % 3]
-    red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.85)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _palette(classes: int) -> "supervision.ColorPalette":

@@ -12,6 +12,7 @@ from dinotune.data.formats.coco.write import instances_text
 from dinotune.data.formats.writing import place_pictures, relative_names, require_own_stems, split_targets
 from dinotune.data.formats.yolo.write import write_yolo
 from dinotune.data.records import ImageRecord, LabelSet, Records
+from dinotune.data.rle import encode_mask
 from dinotune.files import write_text
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def labelled(path: Path, number: int, hw: tuple[int, int], detections: "sv.Detec
     keep = areas > 0
     labels = detections.class_id.astype(np.int64)
     crowd = np.zeros(int(keep.sum()), np.bool_)
-    record = ImageRecord(path, number, *hw, boxes[keep], labels[keep], crowd, areas[keep])
+    masks = None if detections.mask is None else np.asarray(detections.mask)[keep]
+    segments = None if masks is None else tuple(map(encode_mask, masks))
+    record = ImageRecord(path, number, *hw, boxes[keep], labels[keep], crowd, areas[keep], segments=segments)
     return Labelled(record, detections.confidence[keep])
 
 

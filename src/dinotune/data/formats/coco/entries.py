@@ -3,6 +3,7 @@
 Lin et al. 2014, https://cocodataset.org/#format-data.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from dinotune.data.formats.base import clip_boxes, note_duplicates
 from dinotune.data.formats.json_entries import Entries, is_box, is_number, wrong_side
 from dinotune.data.problems import Kind
+from dinotune.data.segments import encode_polygons, what_is_wrong
 
 Found = TypeVar("Found")
 
@@ -76,10 +78,25 @@ def by_image(listed: list[Any], image_ids: Iterable[int], entries: Entries) -> d
     return found
 
 
-def box_columns(
-    annotations: Sequence[Annotation], hw: tuple[int, int], categories: Mapping[int, Category], entries: Entries
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes, labels, crowd and areas of one picture of height and width `hw`."""
+class Columns(NamedTuple):
+    """The objects of one picture, as ImageRecord has them."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    areas: np.ndarray
+    segments: tuple[str, ...] | None
+
+
+def object_columns(
+    annotations: Sequence[Annotation],
+    hw: tuple[int, int],
+    categories: Mapping[int, Category],
+    entries: Entries,
+    *,
+    masks: bool,
+) -> Columns:
+    """The objects of one picture of height and width `hw`, with their `masks` where these are wanted."""
     rows = []
     for index, entry in annotations:
         label, box = _label(index, entry, categories, entries), _xywh(index, entry, entries)
@@ -100,7 +117,8 @@ def box_columns(
     areas = np.array([area or own for area, own in zip(written, own_areas, strict=True)], np.float64)
     labels = np.array([label for _, _, label, _ in rows], np.int64)
     crowd = np.array([entry.get("iscrowd") in (1, "1") for _, entry, *_ in rows], np.bool_)
-    return boxes[keep], labels[keep], crowd[keep], areas[keep]
+    segments = tuple(_segment(*rows[row][:2], hw, entries) for row in np.flatnonzero(keep).tolist()) if masks else None
+    return Columns(boxes[keep], labels[keep], crowd[keep], areas[keep], segments)
 
 
 def _label(index: int, entry: dict[str, Any], categories: Mapping[int, Category], entries: Entries) -> int | None:
@@ -133,6 +151,19 @@ def _area(index: int, entry: dict[str, Any], entries: Entries) -> float:
     message = f"area {area!r} is not a number of square pixels"
     entries.add(Kind.MALFORMED_AREA, "annotations", index, message, entry.get("id"))
     return 0.0
+
+
+def _segment(index: int, entry: dict[str, Any], hw: tuple[int, int], entries: Entries) -> str:
+    """An object's mask as JSON text; empty where the file has none that can be used."""
+    written = entry.get("segmentation")
+    if written is None or written == []:
+        return ""
+    if message := what_is_wrong(written, hw):
+        entries.add(Kind.MALFORMED_MASK, "annotations", index, message, entry.get("id"))
+        return ""
+    if isinstance(written, list):
+        return encode_polygons(written)
+    return json.dumps({"size": written["size"], "counts": written["counts"]})
 
 
 def _is_id(value: Any) -> TypeGuard[int]:

@@ -3,7 +3,6 @@
 Lin et al. 2014, https://cocodataset.org/#format-data. Ids stay as they are, in files and in LabelSet.
 """
 
-import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from dinotune.data.formats.base import (
     require_any_picture,
     size_from_header,
 )
-from dinotune.data.formats.coco.entries import Category, Picture, box_columns, by_image, check_picture, picture_ids
+from dinotune.data.formats.class_names import with_ids_of
+from dinotune.data.formats.coco.entries import Category, Picture, by_image, check_picture, object_columns, picture_ids
 from dinotune.data.formats.json_entries import Entries, collector_paused, load_json, size_hw
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records
@@ -74,8 +74,8 @@ def read_coco(place: SplitPlace, name: str, labels: LabelSet | None, findings: F
     for image_id, picture in pictures.items():
         hw = picture.hw or size_from_header(picture.path, findings)
         if hw is not None:
-            columns = box_columns(by_picture[image_id], hw, categories, entries)
-            images.append(ImageRecord(picture.path, image_id, *hw, *columns))
+            found = object_columns(by_picture[image_id], hw, categories, entries, masks=place.masks.wanted)
+            images.append(ImageRecord(picture.path, image_id, *hw, **found._asdict()))
     entries.written.check_sides(place.annotations, findings)
     entries.hand_to(findings)
     return Records.from_images(name, labels, images)
@@ -108,20 +108,9 @@ def _categories(content: dict[str, Any], file: Path, labels: LabelSet | None) ->
     if len(set(ids)) < len(ids) or len(set(names)) < len(names):
         raise DataError(f"{file}: category ids or names occur twice: {some(sorted(names), 100)}")
     own = LabelSet(tuple(names), tuple(ids))
-    labels = own if labels is None else _with_ids_of(own, labels)
+    labels = own if labels is None else with_ids_of(own, labels)
     index = {name: i for i, name in enumerate(labels.names)}
     return labels, {i: Category(name, index.get(name)) for i, name in zip(ids, names, strict=True)}
-
-
-def _with_ids_of(own: LabelSet, labels: LabelSet) -> LabelSet:
-    """The model's classes with this file's ids, which results must carry; classes it lacks get ids it does not use."""
-    by_name = dict(zip(own.names, own.ids, strict=True))
-    free = itertools.count(max(*own.ids, *labels.ids) + 1)
-    ids = [
-        by_name[name] if name in by_name else next(free) if trained in own.ids else trained
-        for name, trained in zip(labels.names, labels.ids, strict=True)
-    ]
-    return LabelSet(labels.names, tuple(ids))
 
 
 def _pictures(listed: list[Any], place: SplitPlace, entries: Entries) -> dict[int, Picture]:

@@ -3,6 +3,7 @@
 Lin et al. 2014, https://cocodataset.org/#format-data.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ DECIMALS = 6
 
 
 def write_coco(splits: Splits, out: Path, pictures: Pictures = "copy") -> tuple[str, ...]:
-    """Write all splits below `out`; ids of pictures and classes, ignore regions and areas are kept.
+    """Write all splits below `out`; ids of pictures and classes, ignore regions, areas and masks are kept.
 
     Returns sentences on what the format cannot hold: none. DataError where the splits have different classes.
     """
@@ -48,12 +49,12 @@ def instances_text(
     file_names: Sequence[str],
     scores: Sequence[np.ndarray] | None = None,
 ) -> str:
-    """JSON of pictures, boxes and classes with original ids; with `scores` `[objects]` per picture, boxes have a `score`."""
+    """JSON of pictures, boxes, masks and classes with original ids; with `scores` `[objects]` per picture, boxes have a `score`."""
     entries: list[dict[str, Any]] = []
     for number, image in enumerate(images):
         columns = (image.boxes.tolist(), image.labels.tolist(), image.crowd.tolist(), image.areas.tolist())
         for row, ((x1, y1, x2, y2), label, crowd, area) in enumerate(zip(*columns, strict=True)):
-            entry = {
+            entry: dict[str, Any] = {
                 "id": len(entries) + 1,
                 "image_id": image.image_id,
                 "category_id": labels.ids[label],
@@ -61,6 +62,8 @@ def instances_text(
                 "area": round(area, DECIMALS),
                 "iscrowd": int(crowd),
             }
+            if image.segments is not None and image.segments[row]:
+                entry["segmentation"] = json.loads(image.segments[row])
             entries.append(entry if scores is None else entry | {"score": round(float(scores[number][row]), DECIMALS)})
     named = zip(images, file_names, strict=True)
     listed = {

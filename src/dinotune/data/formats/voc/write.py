@@ -16,6 +16,7 @@ from dinotune.data.formats.writing import (
     common_labels,
     find_clash,
     images_of,
+    masks_note,
     place_pictures,
     relative_names,
 )
@@ -30,7 +31,7 @@ NARROWEST = 1.001
 def write_voc(splits: Splits, out: Path, pictures: Pictures = "copy") -> tuple[str, ...]:
     """Write all splits below `out`; all pictures lie in one folder, with the split before names that clash.
 
-    Boxes keep four decimals. Returns sentences on what the format cannot hold: areas, classes without boxes, and
+    Boxes keep four decimals. Returns sentences on what the format cannot hold: areas, masks, classes without boxes, and
     boxes at most one pixel wide or high, whose corners would coincide as those of slips do. DataError for different
     classes and for names that clash all the same.
     """
@@ -54,7 +55,7 @@ def write_voc(splits: Splits, out: Path, pictures: Pictures = "copy") -> tuple[s
     ] * bool(thin)
     notes += [areas_note(areas, "Pascal VOC")] * bool(areas)
     notes += [f"classes without boxes are lost, Pascal VOC lists none: {', '.join(unused)}"] * bool(unused)
-    return tuple(notes)
+    return (*notes, *masks_note(splits, "Pascal VOC"))
 
 
 def _flat_names(splits: Splits) -> dict[str, list[Path]]:

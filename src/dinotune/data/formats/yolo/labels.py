@@ -12,6 +12,7 @@ import numpy as np
 
 from dinotune.data.formats.base import clip_boxes
 from dinotune.data.problems import Findings, Kind
+from dinotune.data.segments import encode_polygons
 
 ROUNDING = 0.002
 """By so much shares may leave 0 to 1 through rounding: a pixel of a picture of 500."""
@@ -33,6 +34,8 @@ class Shape(NamedTuple):
     """Xyxy."""
     area: float | None
     """Of the polygon; none for a box."""
+    polygon: tuple[float, ...] = ()
+    """Its x, y, x, y, …"""
 
 
 class Classes(NamedTuple):
@@ -45,10 +48,19 @@ class Classes(NamedTuple):
     """Columns of keypoints that follow each box."""
 
 
-def read_label_file(
-    file: Path, hw: tuple[int, int], classes: Classes, findings: Findings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Xyxy pixel boxes, labels and areas of a picture of height and width `hw`; none for a file that is no text.
+class LabelColumns(NamedTuple):
+    """The objects of a label file."""
+
+    boxes: np.ndarray
+    """Xyxy pixels."""
+    labels: np.ndarray
+    areas: np.ndarray
+    segments: tuple[str, ...]
+    """Polygons in pixels as JSON text, empty for boxes."""
+
+
+def read_label_file(file: Path, hw: tuple[int, int], classes: Classes, findings: Findings) -> LabelColumns | None:
+    """The objects of a picture of height and width `hw`; none for a file that is no text.
 
     Lines that are wrong are left out and go into `findings`. The area of a polygon is its own, not that of its box.
     """
@@ -66,7 +78,11 @@ def read_label_file(
     own_areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     written = [(shape.area or 0) * width * height for shape, _ in labelled]
     areas = np.array([area or own for area, own in zip(written, own_areas, strict=True)], np.float64)
-    return boxes[keep], np.array([label for _, label in labelled], np.int64)[keep], areas[keep]
+    labels = np.array([label for _, label in labelled], np.int64)
+    polygons = [np.array(shape.polygon).reshape(-1, 2) * (width, height) for shape, _ in labelled]
+    texts = [encode_polygons([points.reshape(-1).tolist()]) if len(points) else "" for points in polygons]
+    segments = tuple(texts[row] for row in np.flatnonzero(keep).tolist())
+    return LabelColumns(boxes[keep], labels[keep], areas[keep], segments)
 
 
 def looks_like_labels(file: Path) -> bool:
@@ -128,8 +144,9 @@ def _shape(written: str, line: int, keypoint_columns: int) -> Shape | tuple[Kind
     wrong = _wrong_shares(values)
     if wrong is not None:
         return wrong
-    box, area = _box(values) if len(values) == 4 else _polygon(values)
-    return Shape(line, int(class_index), box, area)
+    if len(values) == 4:
+        return Shape(line, int(class_index), _box(values), None)
+    return Shape(line, int(class_index), *_polygon(values), tuple(values))
 
 
 def _wrong_shares(values: Sequence[float]) -> tuple[Kind, str] | None:
@@ -142,9 +159,9 @@ def _wrong_shares(values: Sequence[float]) -> tuple[Kind, str] | None:
     return None
 
 
-def _box(values: Sequence[float]) -> tuple[tuple[float, float, float, float], None]:
+def _box(values: Sequence[float]) -> tuple[float, float, float, float]:
     x, y, width, height = values
-    return (x - width / 2, y - height / 2, x + width / 2, y + height / 2), None
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
 def _polygon(values: Sequence[float]) -> tuple[tuple[float, float, float, float], float]:

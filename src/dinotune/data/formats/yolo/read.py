@@ -16,7 +16,7 @@ from dinotune.data.formats.base import (
     size_from_header,
 )
 from dinotune.data.formats.yolo.data_yaml import class_names, keypoint_columns, note_stale_paths, resolve
-from dinotune.data.formats.yolo.labels import Classes, looks_like_labels, read_label_file
+from dinotune.data.formats.yolo.labels import Classes, LabelColumns, looks_like_labels, read_label_file
 from dinotune.data.formats.yolo.layout import CLASSES, label_beside
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import ImageRecord, LabelSet, Records
@@ -27,7 +27,8 @@ def read_yolo(place: SplitPlace, name: str, labels: LabelSet | None, findings: F
 
     Classes are those that the data set names, or `labels`. The label file of a picture has its path with the last
     `images` replaced by `labels` and the suffix `.txt`; a picture without one shows no objects. Polygons become
-    boxes. Sizes come from the pictures' headers. DataError where nothing is left to read: pictures, labels, names.
+    boxes, and masks where these are wanted. Sizes come from the pictures' headers. DataError where nothing is left to
+    read: pictures, labels, names.
     """
     classes_file = place.classes or place.annotations
     if place.annotations.is_file():
@@ -42,9 +43,9 @@ def read_yolo(place: SplitPlace, name: str, labels: LabelSet | None, findings: F
     images: list[ImageRecord] = []
     for picture, file in _without_clashes(files, findings).items():
         hw = size_from_header(picture, findings)
-        columns = _columns(file if file in written else None, hw, classes, findings) if hw else None
-        if hw is not None and columns is not None:
-            images.append(ImageRecord(picture, len(images) + 1, *hw, *columns))
+        found = _objects(file if file in written else None, hw, classes, findings) if hw else None
+        if hw is not None and found is not None:
+            images.append(_image(picture, len(images) + 1, hw, found, masks=place.masks.wanted))
     return Records.from_images(name, labels, images)
 
 
@@ -131,14 +132,13 @@ def _note_orphans(place: SplitPlace, files: Mapping[Path, Path], findings: Findi
                     findings.add(Kind.ORPHAN_LABEL, file, message)
 
 
-def _columns(
-    file: Path | None, hw: tuple[int, int], classes: Classes, findings: Findings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-    """Boxes, labels, crowd and areas of one picture; none where its label file is no text."""
+def _image(picture: Path, image_id: int, hw: tuple[int, int], found: LabelColumns, *, masks: bool) -> ImageRecord:
+    columns = (found.boxes, found.labels, np.zeros(len(found.boxes), np.bool_), found.areas)
+    return ImageRecord(picture, image_id, *hw, *columns, segments=found.segments if masks else None)
+
+
+def _objects(file: Path | None, hw: tuple[int, int], classes: Classes, findings: Findings) -> LabelColumns | None:
+    """The objects of one picture; none where its label file is no text."""
     if file is None:
-        return np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0)
-    read = read_label_file(file, hw, classes, findings)
-    if read is None:
-        return None
-    boxes, labels, areas = read
-    return boxes, labels, np.zeros(len(boxes), np.bool_), areas
+        return LabelColumns(np.empty((0, 4)), np.empty(0, np.int64), np.empty(0), ())
+    return read_label_file(file, hw, classes, findings)

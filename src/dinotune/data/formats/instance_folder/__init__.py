@@ -1,0 +1,1 @@
+"""Instance folders: a mask file per picture, whose values number the objects."""

@@ -1,0 +1,1 @@
+"""Mask folders: a mask file per picture, whose pixels say classes."""

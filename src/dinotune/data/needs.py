@@ -1,0 +1,52 @@
+"""Labels as a head needs them, where a data set's own can stand for others."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from dinotune.config.tasks import LabelKind
+from dinotune.data.records import LabelSet, Records
+
+BACKGROUND = "background"
+"""Class of the pixels that belong to no object, where classes of pixels come from objects."""
+
+
+def as_needed(records: Records, needs: LabelKind | None) -> Records:
+    """Objects with masks as `instance_masks`, or painted as `semantic_masks` behind the class `BACKGROUND`.
+
+    Objects without a mask are left out, which a note says. All other records come back as they are.
+    """
+    if records.has != "boxes" or records.segments is None or needs not in ("instance_masks", "semantic_masks"):
+        return records
+    lengths = np.diff(records.segments.offsets)
+    if not lengths.any():
+        return replace(records, segments=None)
+    masked = _with_masks(records, lengths > 0)
+    return replace(masked, has="instance_masks") if needs == "instance_masks" else _painted(masked)
+
+
+def _with_masks(records: Records, keep: np.ndarray) -> Records:
+    if keep.all():
+        return records
+    assert records.segments is not None
+    note = f"{int((~keep).sum())} objects without a mask are left out"
+    counts = np.concatenate([[0], np.cumsum(keep)])[records.offsets]
+    return replace(
+        records,
+        offsets=counts.astype(np.int64),
+        boxes=records.boxes[keep],
+        box_labels=records.box_labels[keep],
+        crowd=records.crowd[keep],
+        areas=records.areas[keep],
+        segments=records.segments.select(np.flatnonzero(keep)),
+        notes=(*records.notes, note),
+    )
+
+
+def _painted(records: Records) -> Records:
+    labels = records.labels
+    if labels.names[0] == BACKGROUND:  # classes of a model that was trained so
+        return replace(records, has="semantic_masks")
+    free = 0 if 0 not in labels.ids else max(labels.ids) + 1
+    behind = LabelSet((BACKGROUND, *labels.names), (free, *labels.ids))
+    return replace(records, labels=behind, box_labels=records.box_labels + 1, has="semantic_masks")

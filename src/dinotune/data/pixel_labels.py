@@ -1,0 +1,43 @@
+"""Labels of pixels at the size of the picture: a class for each, or the pixels of each object."""
+
+import numpy as np
+from jaxtyping import Bool, Int16, Int64
+
+from dinotune.data.mask_files import read_class_map
+from dinotune.data.records import ImageRecord
+from dinotune.data.rle import decode_mask
+
+
+def class_map(record: ImageRecord) -> Int16[np.ndarray, "height width"]:
+    """0-based class of each pixel, `IGNORED` where none counts: from the mask file, or else painted from the objects.
+
+    Of overlapping objects the smaller one is on top. Ignore regions (crowds) are painted too: their pixels show the
+    class.
+
+    Raises:
+        DataError: the mask file cannot be used.
+    """
+    hw = (record.height, record.width)
+    if record.mask is not None:
+        return read_class_map(record.mask, hw)
+    painted = np.zeros(hw, np.int16)
+    assert record.segments is not None, "the data has masks"
+    for row in np.argsort(-record.areas, kind="stable").tolist():
+        painted[decode_mask(record.segments[row], hw)] = record.labels[row]
+    return painted
+
+
+def object_masks(
+    record: ImageRecord, rows: Int64[np.ndarray, "chosen"] | None = None
+) -> Bool[np.ndarray, "chosen height width"]:
+    """The pixels of these objects of a picture, of all where none are named.
+
+    Raises:
+        DataError: an RLE of another size than the picture.
+    """
+    hw = (record.height, record.width)
+    assert record.segments is not None, "the data has a mask per object"
+    masks = [
+        decode_mask(record.segments[row], hw) for row in (range(len(record.labels)) if rows is None else rows.tolist())
+    ]
+    return np.stack(masks) if masks else np.zeros((0, *hw), np.bool_)

@@ -1,0 +1,1 @@
+"""Segmentation of objects: detections with a mask each, and what they are worth."""

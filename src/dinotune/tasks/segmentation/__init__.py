@@ -1,0 +1,1 @@
+"""Segmentation of scenes: a class for each pixel, from model to user, and what it is worth."""

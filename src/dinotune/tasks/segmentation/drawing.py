@@ -1,0 +1,65 @@
+"""Pictures with the classes of their pixels laid over, above the names of those that are seen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int16
+from PIL import Image, ImageDraw, ImageFont
+
+from dinotune.config.tasks import IGNORED
+from dinotune.tasks.colours import class_colour
+
+OPACITY = 0.5
+SMALLEST_SIDE = 480
+"""Smaller pictures are enlarged by a whole factor."""
+GAP = 8
+"""White pixels between the two pictures of a comparison."""
+LINE = 22
+MOST_NAMED = 12
+"""Classes in a legend, those with the most pixels."""
+
+
+def draw_classes(image: Image.Image, classes: Int16[np.ndarray, "height width"], names: Sequence[str]) -> Image.Image:
+    """A copy of the picture with colours over its pixels and a legend below.
+
+    Pixels without a class keep their colours, as do those of class 0 where that is a background.
+    """
+    factor = max(1, round(SMALLEST_SIDE / max(image.size)))
+    pixels = np.asarray(image.convert("RGB"), np.float32)
+    palette = np.array([(0, 0, 0), *(class_colour(label) for label in range(len(names)))], np.float32)
+    covered = classes != IGNORED
+    if names[0].lower() == "background":
+        covered &= classes != 0
+    weight = OPACITY * covered[..., None]
+    mixed = pixels * (1 - weight) + palette[classes.astype(np.int64) - IGNORED] * weight
+    canvas = Image.fromarray(mixed.round().astype(np.uint8))
+    canvas = canvas.resize((canvas.width * factor, canvas.height * factor), Image.Resampling.NEAREST)
+    return _with_legend(canvas, classes[covered], names)
+
+
+def draw_comparison(
+    image: Image.Image,
+    truth: Int16[np.ndarray, "height width"],
+    answered: Int16[np.ndarray, "height width"],
+    names: Sequence[str],
+) -> Image.Image:
+    """Truth on the left, answer on the right."""
+    left, right = draw_classes(image, truth, names), draw_classes(image, answered, names)
+    both = Image.new("RGB", (left.width + GAP + right.width, max(left.height, right.height)), "white")
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width + GAP, 0))
+    return both
+
+
+def _with_legend(canvas: Image.Image, shown: Int16[np.ndarray, "pixels"], names: Sequence[str]) -> Image.Image:
+    counts = np.bincount(shown, minlength=len(names))
+    ranked = [label for label in np.argsort(-counts, kind="stable")[:MOST_NAMED].tolist() if counts[label]]
+    # As high for every picture: all frames of a video have one size.
+    longer = Image.new("RGB", (canvas.width, canvas.height + LINE * min(len(names), MOST_NAMED)), "white")
+    longer.paste(canvas, (0, 0))
+    draw, font = ImageDraw.Draw(longer), ImageFont.load_default(LINE * 0.65)
+    for row, label in enumerate(ranked):
+        top = canvas.height + row * LINE
+        draw.rectangle((4, top + 4, LINE - 4, top + LINE - 4), fill=class_colour(label))
+        draw.text((LINE + 4, top + 2), names[label], (0, 0, 0), font)
+    return longer
