@@ -8,7 +8,7 @@ from dinotune.data.pixel_labels import class_map
 from dinotune.data.problems import FileError, Kind
 from dinotune.data.records import LabelSet
 from dinotune.errors import DataError
-from tests.data.mask_sets import PLAIN_IDS, ids_of, read, values, write_pair
+from tests.data.mask_sets import PLAIN_IDS, ids_of, painted, read, values, write_pair
 
 CLASS_FILES = {
     "classes.yaml": "classes: {0: sky, 1: sea, 2: ship}",
@@ -30,6 +30,21 @@ def test_names_of_classes(tmp_path: Path, name: str, folder: str) -> None:
     records, problems = read(tmp_path)
     assert (problems, records.labels) == ([], LabelSet(("sky", "sea", "ship"), (0, 1, 2)))
     assert ids_of(records) == PLAIN_IDS
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_camvid(tmp_path: Path, named: bool) -> None:
+    """Its colours and the names of its folders, as they are passed around; another name for the folders does too."""
+    pixels = painted(values([0, 1], [1, 2]), {0: (0, 0, 0), 1: (64, 128, 64), 2: (192, 0, 128)})
+    masks = "train/masks" if named else "train_labels"
+    write_pair(tmp_path / "train" / ("images" if named else "") / "a.png", tmp_path / masks / "a_L.png", pixels)
+    (tmp_path / "class_dict.csv").write_text("name,r,g,b\nAnimal, 64, 128, 64\nArchway,192,0,128\n\nVoid,0,0,0\n")
+    records, problems = read(tmp_path)
+    assert (problems, records.labels) == ([], LabelSet(("Animal", "Archway"), (0, 1)))
+    assert ids_of(records) == [[-1, 0], [0, 1]]
+    (tmp_path / "class_dict.csv").write_text("name,r,g,b\nAnimal,64,128\n")
+    with pytest.raises(FileError, match=r"class_dict.csv: a line is name,red,green,blue"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["epochs: 3\nbatch: 4\n", "width: wide\n", "classes: {0: {name: a}}", "[1, 2"])

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from dinotune import config
+from dinotune.config.tasks import LabelKind
 from dinotune.data.formats import detect_format
 from dinotune.data.held_out import stratified_share
 from dinotune.data.splits import read_records
 from dinotune.errors import DataError
 from tests.class_folders import draw_class_folders
-from tests.data.small_sets import drawn_records, write_coco_set, write_voc_set
+from tests.data.mask_sets import write_pair
+from tests.data.small_sets import drawn_records, write_coco_set, write_picture, write_voc_set
 
 
 def write_without_validation(root: Path) -> config.Data:
@@ -189,3 +191,30 @@ def test_real_sets_are_recognised(shared_data: Path) -> None:
 def test_readers_load_no_torch() -> None:
     code = "import sys, dinotune.data.splits; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["coco", "mask_folder", "yolo"])
+def test_of_several_files_or_folders_the_named_one_is_read(tmp_path: Path, kind: str) -> None:
+    named = {
+        year: tmp_path
+        / {"coco": "annotations/instances_{}.json", "yolo": "labels/{}"}.get(kind, "masks/{}").format(year)
+        for year in ("train2014", "train2017")
+    }
+    for year, annotations in named.items():
+        if kind == "coco":
+            write_coco_set(tmp_path, year, f"images/{year}")
+        for name in ("a", "b"):
+            if kind == "mask_folder":
+                write_pair(tmp_path / f"images/{year}/{name}.jpg", annotations / f"{name}.png")
+            elif kind == "yolo":
+                write_picture(tmp_path / f"images/{year}/{name}.jpg")
+                annotations.mkdir(parents=True, exist_ok=True)
+                (annotations / f"{name}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    needs: LabelKind = "semantic_masks" if kind == "mask_folder" else "boxes"
+    with pytest.raises(DataError, match=r"several f\w+ for split train \(.*choose with data.train.annotations"):
+        read_records(config.Data(root=tmp_path), "train", seed=0, needs=needs)
+    for year, annotations in named.items():
+        for format_ in ("auto", kind):
+            settings = {"root": tmp_path, "format": format_, "train": {"annotations": annotations}}
+            records = read_records(config.Data.model_validate(settings), "train", seed=0, needs=needs)
+            assert {Path(path).parent.name for path in records.paths} == {year}

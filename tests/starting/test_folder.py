@@ -9,6 +9,7 @@ from PIL import Image
 
 from dinotune.errors import DataError
 from dinotune.starting.folder import find_data_set
+from dinotune.starting.survey import survey
 
 
 def test_a_data_set_is_found_where_it_lies(shapes: Path) -> None:
@@ -63,9 +64,10 @@ def test_what_is_missing_is_said(tmp_path: Path, files: list[str] | None, expect
         find_data_set(folder)
 
 
-def test_several_files_for_one_split_are_an_error_of_their_own(tmp_path: Path) -> None:
+def test_several_files_for_one_split_are_found_and_left_to_the_settings(tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     for year in (2014, 2017):
         (tmp_path / "annotations" / f"instances_train{year}.json").write_text(json.dumps({}))
+    assert find_data_set(tmp_path).format == "coco"
     with pytest.raises(DataError, match="several files for split train"):
-        find_data_set(tmp_path)
+        survey(find_data_set(tmp_path))

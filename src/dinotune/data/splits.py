@@ -116,7 +116,8 @@ def find_places(data: config.Data, needs: LabelKind | None = None) -> tuple[str,
     if data.root is not None:
         formats.require_folder(data.root)
     kind = _kind(data, needs)
-    on_disk = formats.find_splits(data.root, kind) if data.root is not None else {}
+    named = [split for split in SPLITS if getattr(data, split).annotations is not None]
+    on_disk = formats.find_splits(data.root, kind, named) if data.root is not None else {}
     places = {split: _place(data, split, kind, on_disk.get(split)) for split in SPLITS}
     found = {split: replace(place, masks=masks) for split, place in places.items() if place is not None}
     if not found:

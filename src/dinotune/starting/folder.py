@@ -53,7 +53,7 @@ def find_data_set(folder: Path) -> Found:
 
 def _look_into(folder: Path, below: Path | None = None) -> Found | None:
     """The data set that a folder is, or none; of several formats that differ the first is taken, and said."""
-    kinds = [kind for kind in formats.FINDERS if formats.find_splits(folder, kind)]
+    kinds = [kind for kind in formats.FINDERS if formats.FINDERS[kind](folder)]
     if not kinds:
         return None
     try:

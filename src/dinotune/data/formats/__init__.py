@@ -1,6 +1,6 @@
 """Readers and writers of annotation formats, all around Records, so that any becomes any other; loads no torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 
 from dinotune.config.tasks import LabelKind
@@ -201,9 +201,15 @@ def _first_letter(file: Path) -> str:
         return content.read(100).decode("utf-8-sig", errors="replace").lstrip()[:1]
 
 
-def find_splits(root: Path, kind: str) -> dict[str, SplitPlace]:
-    """Places of the splits (`train`, `val`, `test`) that the folder holds in the given format."""
-    return FINDERS[kind](root)
+def find_splits(root: Path, kind: str, named: Container[str] = ()) -> dict[str, SplitPlace]:
+    """Places of the splits (`train`, `val`, `test`) that the folder holds in the given format.
+
+    DataError where several files or folders could be one split, unless it is `named` by the settings.
+    """
+    found = FINDERS[kind](root)
+    if unclear := [place.unclear for split, place in found.items() if place.unclear and split not in named]:
+        raise DataError(unclear[0])
+    return found
 
 
 def nothing_found(root: Path, only: str | None = None) -> str:

@@ -55,6 +55,15 @@ class SplitPlace:
     """YOLO: `data.yaml` or `classes.txt`; or the folder with all label files, where nothing names the classes. Pascal
     VOC: the data set's folder where each split has its own folder of XML files. Masks: the data set's folder."""
     masks: MaskOptions = MaskOptions()
+    unclear: str = ""
+    """What else could be the split, as an error has it; empty where nothing could."""
+
+
+def several(what: str, candidates: Iterable[object], root: Path, split: str) -> str:
+    """Sentence on several files or folders that could be one split; empty where there is but one."""
+    listed = list(candidates)
+    named = f"{root}: several {what} for split {split} ({some(listed)}); choose with data.{split}.annotations"
+    return named if len(listed) > 1 else ""
 
 
 def clip_boxes(

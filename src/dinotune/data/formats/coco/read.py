@@ -13,6 +13,7 @@ from dinotune.data.formats.base import (
     choose_folder,
     existing,
     require_any_picture,
+    several,
     size_from_header,
 )
 from dinotune.data.formats.class_names import with_ids_of
@@ -32,12 +33,10 @@ def find_coco(root: Path) -> dict[str, SplitPlace]:
         pattern = re.compile(rf"instances_((?:{'|'.join(aliases)})(?:[^a-z].*)?)\.json")
         matches = [(path, pattern.fullmatch(path.name)) for path in sorted(root.glob("annotations/instances_*.json"))]
         files = [(path, match[1]) for path, match in matches if match]
-        if len(files) > 1:
-            names = some(path.name for path, _ in files)
-            raise DataError(f"{root}: several files for split {split} ({names}); choose with data.{split}.annotations")
         if files:
             path, tail = files[0]
-            found[split] = SplitPlace(path, _image_folders(root, tail, aliases))
+            unclear = several("files", (path.name for path, _ in files), root, split)
+            found[split] = SplitPlace(path, _image_folders(root, tail, aliases), unclear=unclear)
             continue
         roboflow = [root / alias / "_annotations.coco.json" for alias in aliases]
         if present := [path for path in roboflow if path.is_file()]:

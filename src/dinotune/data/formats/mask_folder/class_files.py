@@ -107,6 +107,18 @@ def _labelmap(folder: Path) -> Iterator[ClassFile]:
         yield ClassFile(path, names, colours)
 
 
+def _class_dict(folder: Path) -> Iterator[ClassFile]:
+    """CamVid's `name,r,g,b` behind a line that says so."""
+    path = folder / "class_dict.csv"
+    rows = [[cell.strip() for cell in row] for row in csv.reader(_lines(path))][1:] if path.is_file() else []
+    try:
+        colours = [int(red) * 65536 + int(green) * 256 + int(blue) for _, red, green, blue in filter(None, rows)]
+    except ValueError:
+        raise FileError(Problem(Kind.UNCLEAR_CLASS, path, "a line is name,red,green,blue")) from None
+    if colours:
+        yield ClassFile(path, dict(enumerate(row[0] for row in rows if row)), dict(enumerate(colours)))
+
+
 def _object_info(folder: Path) -> Iterator[ClassFile]:
     """ADE20K's table: index, share of pixels, counts, and the name at the end."""
     for path in sorted(folder.glob("objectInfo*.txt")):
@@ -139,4 +151,6 @@ def _lines(path: Path) -> list[str]:
         raise DataError(f"{path}: not readable as text: {error}") from None
 
 
-READERS: tuple[Callable[[Path], Iterator[ClassFile]], ...] = (_structured, _labelmap, _object_info, _table, _plain)
+READERS: tuple[Callable[[Path], Iterator[ClassFile]], ...] = (
+    _structured, _labelmap, _class_dict, _object_info, _table, _plain,
+)  # fmt: skip

@@ -8,11 +8,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from dinotune.data.formats.base import SPLIT_ALIASES, SplitPlace
+from dinotune.data.formats.base import SPLIT_ALIASES, SplitPlace, several
 from dinotune.data.formats.mask_folder.pairs import MASK_ENDS, ends_of
 from dinotune.data.images import DECODING_ERRORS
-from dinotune.data.problems import some
-from dinotune.errors import DataError
 
 LOOKED_FOR = (
     "masks/SPLIT/*.png with images/SPLIT, SPLIT/masks with SPLIT/images, gtFine/SPLIT with leftImg8bit/SPLIT, "
@@ -58,8 +56,8 @@ def find_mask_folder(root: Path, words: Words = CLASSES) -> dict[str, SplitPlace
     """Splits by name (`train`, `val`, `test`); empty where nothing is found. Masks without splits are `train`."""
     found = _voc(root, words)
     if not found:
-        pairs = {split: _of_split(root, split, words) for split in SPLIT_ALIASES}
-        found = {split: SplitPlace(pair[0], (pair[1],), classes=root) for split, pair in pairs.items() if pair}
+        places = {split: _of_split(root, split, words) for split in SPLIT_ALIASES}
+        found = {split: place for split, place in places.items() if place}
     return found or _without_splits(root, words)
 
 
@@ -107,18 +105,17 @@ def _voc(root: Path, words: Words) -> dict[str, SplitPlace]:
     return found or {"train": SplitPlace(masks, (pictures,), listing, classes=root)}
 
 
-def _of_split(root: Path, split: str, words: Words) -> Folders | None:
-    """Folders of a split's masks and pictures, from the first layout that has both."""
+def _of_split(root: Path, split: str, words: Words) -> SplitPlace | None:
+    """The place of a split in the first layout that has masks and pictures."""
     name = re.compile(rf"(?:{'|'.join(_aliases(split))})(?:[^a-z].*)?")
     for layout in _layouts(root, name, _aliases(split), words):
         paired = {inner: pair for inner, pairs in layout.items() if (pair := _first_pair(pairs, words))}
         exact = [pair for inner, pair in paired.items() if inner.name in _aliases(split)]
         found = exact or list(paired.values())
-        if len(found) > 1:
-            message = f"{root}: several folders for split {split} ({some(masks for masks, _ in found)})"
-            raise DataError(f"{message}; choose with data.{split}.annotations")
         if found:
-            return found[0]
+            masks, pictures = found[0]
+            unclear = several("folders", (folder for folder, _ in found), root, split)
+            return SplitPlace(masks, (pictures,), classes=root, unclear=unclear)
     return None
 
 
@@ -135,6 +132,10 @@ def _layouts(
         yield {
             inner: [(inner / masks, inner / pictures) for pictures in (*PICTURES, "")] for inner in _folders(root, name)
         }
+    yield {
+        inner: [(inner.with_name(f"{inner.name}_{masks}"), inner) for masks in words.folders]
+        for inner in _folders(root, name)
+    }
     for base in (root, root / "images", root / "images" / "ADE"):
         yield {inner: [(inner, inner)] for inner in _folders(base, name)}
 

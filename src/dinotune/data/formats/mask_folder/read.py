@@ -39,8 +39,9 @@ def _training_masks(place: SplitPlace, own: Sequence[Path]) -> Sequence[Path]:
     """Masks of the training split, whose values are the classes where nothing names them; these where there is none."""
     try:
         found = find_mask_folder(place.classes) if place.classes is not None else {}
-        return [pair.mask for pair in find_pairs(found["train"], Findings())] if "train" in found else own
-    except DataError:  # several folders, or none that pairs up: then the split was named by the settings
+        clear = "train" in found and not found["train"].unclear
+        return [pair.mask for pair in find_pairs(found["train"], Findings())] if clear else own
+    except DataError:  # none that pairs up: then the split was named by the settings
         return own
 
 

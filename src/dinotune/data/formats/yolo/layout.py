@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from dinotune.data.formats.base import SPLIT_ALIASES, SplitPlace
+from dinotune.data.formats.base import SPLIT_ALIASES, SplitPlace, several
 from dinotune.data.formats.yolo.data_yaml import find_yaml, split_sources
 from dinotune.data.formats.yolo.labels import looks_like_labels
-from dinotune.data.problems import some
 from dinotune.errors import DataError
 
 LOOKED_FOR = "data.yaml, labels/SPLIT/*.txt with images/SPLIT"
@@ -30,16 +29,22 @@ def find_yolo(root: Path) -> dict[str, SplitPlace]:
 
     `data.yaml` says where they lie. Without it, `images/SPLIT` with `labels/SPLIT`, `SPLIT/images` with
     `SPLIT/labels`, and pictures beside their labels are found, also without splits: all is `train` then.
-    DataError where several folders could be one split, and for a `data.yaml` that cannot be read.
+    DataError for a `data.yaml` that cannot be read.
     """
     file = find_yaml(root)
     if file is not None and (sources := split_sources(file)):
         return {split: SplitPlace(file, folders, classes=file) for split, folders in sources.items()}
-    pairs = _pairs(root)
-    others = [folder for _, labels in pairs.values() for folder in (labels, labels.parent)]
+    found = _pairs(root)
+    firsts = {split: pairs[0] for split, pairs in found.items()}
+    others = [folder for _, labels in firsts.values() for folder in (labels, labels.parent)]
     return {
-        split: SplitPlace(labels, (images,), classes=_described([labels, labels.parent, root, *others]) or root)
-        for split, (images, labels) in pairs.items()
+        split: SplitPlace(
+            labels,
+            (images,),
+            classes=_described([labels, labels.parent, root, *others]) or root,
+            unclear=several("folders", (texts for _, texts in found[split]), root, split),
+        )
+        for split, (images, labels) in firsts.items()
     }
 
 
@@ -78,22 +83,17 @@ def _described(folders: Iterable[Path]) -> Path | None:
     return next((text for text in texts if text.is_file()), None) or next(filter(None, map(find_yaml, listed)), None)
 
 
-def _pairs(root: Path) -> dict[str, Pair]:
+def _pairs(root: Path) -> dict[str, list[Pair]]:
+    """All pairs that each split could be."""
     found = {}
     for split, aliases in SPLIT_ALIASES.items():
-        pairs = list(_of_split(root, re.compile(rf"(?:{'|'.join(aliases)})(?:[^a-z].*)?")))
-        if len(pairs) > 1:
-            names = some(images for images, _ in pairs)
-            raise DataError(
-                f"{root}: several folders for split {split} ({names}); choose with data.{split}.annotations"
-            )
-        if pairs:
-            found[split] = pairs[0]
+        if pairs := list(_of_split(root, re.compile(rf"(?:{'|'.join(aliases)})(?:[^a-z].*)?"))):
+            found[split] = pairs
     if found:
         return found
     if _has_text(root / "labels") and (root / "images").is_dir():
-        return {"train": (root / "images", root / "labels")}
-    return {"train": (root, root)} if _side_by_side(root) else {}
+        return {"train": [(root / "images", root / "labels")]}
+    return {"train": [(root, root)]} if _side_by_side(root) else {}
 
 
 def _of_split(root: Path, name: re.Pattern[str]) -> Iterator[Pair]:
