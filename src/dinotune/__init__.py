@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         TrainableStage,
         Training,
     )
+    from dinotune.converting import convert
     from dinotune.data.images import read_image
     from dinotune.errors import DinotuneError
     from dinotune.heads.base import ClassRows, Head
@@ -108,6 +109,7 @@ __all__ = [
     "__version__",
     "build_head",
     "check",
+    "convert",
     "evaluate",
     "load",
     "load_backbone",
@@ -130,6 +132,7 @@ _HOMES = {
     "Targets": "dinotune.types",
     "build_head": "dinotune.build",
     "check": "dinotune.checking",
+    "convert": "dinotune.converting",
     "evaluate": "dinotune.api",
     "load": "dinotune.api",
     "load_backbone": "dinotune.backbones",

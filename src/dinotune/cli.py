@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -249,6 +249,24 @@ def check(
 
     if not checking.report_check(names, overrides, report=report, everything=everything):
         raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    folder: Annotated[Path, typer.Argument(help="Folder of a data set.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    to: Annotated[str, typer.Option(metavar="FORMAT", help="What to write: coco, yolo, mask_folder, image_folder …")],
+    overrides: Overrides = None,
+    pictures: Annotated[Literal["copy", "link", "none"], typer.Option(help="none leaves them.")] = "copy",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier conversion.")] = False,
+) -> None:
+    """Write every split of a data set in another format, and say what that cannot hold."""
+    words = _only_overrides(overrides)
+    from dinotune import converting
+
+    converting.report_conversion(
+        converting.convert(folder, out, to, pictures=pictures, overwrite=overwrite, overrides=words)
+    )
 
 
 @app.command()

@@ -10,7 +10,19 @@ import yaml
 import dinotune
 
 ROOT = Path(__file__).parents[2]
-VERBS = {"build_head", "check", "train", "load", "evaluate", "resume", "sweep", "probe", "load_backbone", "read_image"}
+VERBS = {
+    "build_head",
+    "check",
+    "convert",
+    "train",
+    "load",
+    "evaluate",
+    "resume",
+    "sweep",
+    "probe",
+    "load_backbone",
+    "read_image",
+}
 OWN = {"Adapter", "ClassRows", "ClassScores", "Detections", "Features", "Head", "Losses", "Targets"}
 """What parts of the user's own are written with."""
 SETTINGS = {

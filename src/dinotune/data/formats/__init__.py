@@ -114,7 +114,11 @@ KNOWN_BY: Mapping[str, tuple[str, str]] = {
 SOUGHT: tuple[LabelKind, ...] = ("boxes", "semantic_masks", "instance_masks", "classes")
 """The order in which a folder is searched, where nothing says what is needed."""
 
-OTHERWISE: Mapping[LabelKind, tuple[LabelKind, ...]] = {"semantic_masks": ("boxes",), "instance_masks": ("boxes",)}
+OTHERWISE: Mapping[LabelKind, tuple[LabelKind, ...]] = {
+    "boxes": ("instance_masks",),
+    "semantic_masks": ("boxes", "instance_masks"),
+    "instance_masks": ("boxes",),
+}
 """Where else needed labels may be found: objects with boxes may have masks too, which can be painted as classes."""
 
 ORIGINALS = ("coco", "voc")

@@ -60,7 +60,10 @@ def write_masks(
     for split, records in splits.items():
         place_pictures(records, [out / target for target in targets[split]], pictures)
         for image, target in zip(images_of(records), targets[split], strict=True):
-            mask = Image.fromarray(pixels(image))
+            try:
+                mask = Image.fromarray(pixels(image))
+            except DataError as error:
+                raise DataError(f"{image.path}: {error}") from None
             path = out / folder / Path(*target.parts[1:]).with_suffix(".png")
             write_atomically(path, lambda temporary, mask=mask: mask.save(temporary, "PNG"))  # type: ignore[misc]
 
