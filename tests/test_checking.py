@@ -44,6 +44,17 @@ def test_a_folder_that_is_fine(good: Path, capsys: pytest.CaptureFixture[str]) -
     assert printed.endswith("Fine: nothing stops a training (0 remarks).\n")
 
 
+def test_of_several_files_the_named_one_is_checked(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = good / "annotations/instances_train.json"
+    for year in (2014, 2017):
+        (good / f"annotations/instances_train{year}.json").write_text(train.read_text())
+    train.unlink()
+    assert cli.run(["check", str(good)]) == 1
+    assert "choose with data.train.annotations" in capsys.readouterr().err
+    named = good / "annotations/instances_train2017.json"
+    assert cli.run(["check", str(good), f"data.train.annotations={named}"]) == 0
+
+
 def test_a_broken_folder(broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.json"
     assert cli.run(["check", str(broken), "--report", str(report)]) == 1

@@ -42,7 +42,7 @@ def test_commands_run(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert program == "dinotune"
         assert cli.run([verb, *rest, *SHORTER.get(verb, [])]) == 0, line
         ran.append(verb)
-    assert ran == ["doctor", "new", "check", "train", "evaluate", "predict"]
+    assert ran == ["doctor", "new", "check", "train", "evaluate", "predict", "convert", "convert"]
 
 
 def test_settings_load() -> None:

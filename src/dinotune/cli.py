@@ -24,6 +24,7 @@ REPORT_TO = "This is a mistake in dinotune. Please report it with the lines abov
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+FORMATS = "coco, voc, yolo, torchvision_json, mask_folder, instance_folder, class_list or image_folder"
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder to write; none takes a new one below runs/.")]
 Source = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="Run folder or model file.")]
@@ -255,7 +256,7 @@ def check(
 def convert(
     folder: Annotated[Path, typer.Argument(help="Folder of a data set.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    to: Annotated[str, typer.Option(metavar="FORMAT", help="What to write: coco, yolo, mask_folder, image_folder …")],
+    to: Annotated[str, typer.Option(metavar="FORMAT", help=f"What to write: {FORMATS}.")],
     overrides: Overrides = None,
     pictures: Annotated[Literal["copy", "link", "none"], typer.Option(help="none leaves them.")] = "copy",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier conversion.")] = False,

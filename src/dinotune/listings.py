@@ -17,7 +17,7 @@ from dinotune.config.reference import settings_reference
 from dinotune.config.tasks import SCORES
 from dinotune.data.problems import counted
 
-NUMBERS = ("objects", "pictures")
+NUMBERS = ("objects", "pictures", "pixels")
 """How much of a class there is; a task counts one of them."""
 
 MOST_CLASSES = 40

@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 
 import dinotune
+from dinotune import cli
 from dinotune.converting.out import LISTING
 from dinotune.data.formats import WRITERS
 from dinotune.errors import DataError, DinotuneError, SettingsError
@@ -242,6 +243,10 @@ def test_blood_cells_are_those_of_their_xml_files(shared_data: Path, tmp_path: P
             if x2 > x1 and y2 > y1
         )
         assert found == expected
+
+
+def test_help_names_every_format() -> None:
+    assert cli.FORMATS.replace(" or ", ", ").split(", ") == list(WRITERS)
 
 
 def test_torch_is_not_loaded(drawn: Path, tmp_path: Path) -> None:

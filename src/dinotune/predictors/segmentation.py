@@ -52,7 +52,7 @@ class ClassMap:
 class SegmentationPredictor(Predictor[ClassMap]):
     """A segmenter with its classes; pictures are seen as in its evaluation, in sliding windows where that has them."""
 
-    noun, found = "class", "classes"
+    noun, found = "", "classes"
     writes = frozenset({"json", "pictures", "masks"})
 
     def check(self, settings: config.Prediction) -> None:
