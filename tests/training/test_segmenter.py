@@ -100,7 +100,10 @@ def test_prediction_writes_masks(run: Path, folder: Path, tmp_path: Path, capsys
     out = tmp_path / "out"
     words = ["predict", str(run), str(folder / "images/val"), "--out", str(out), "--write"]
     assert cli.run([*words, "json,masks,pictures"]) == 0
-    assert "every pixel has the class with the highest score" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "every pixel has the class with the highest score" in said
+    assert "4 pictures, " in said
+    assert "classes, " not in said
     (first, *_) = json.loads((out / "predictions.json").read_text())["pictures"]
     assert sum(entry["share"] for entry in first["classes"]) == pytest.approx(1, abs=1e-3)
     assert sorted(path.name for path in (out / "masks").iterdir()) == [f"{number}.png" for number in range(4)]
@@ -112,6 +115,13 @@ def test_prediction_writes_masks(run: Path, folder: Path, tmp_path: Path, capsys
     ):
         assert cli.run([*words, *wrong]) != 0
         assert said in capsys.readouterr().err
+
+
+def test_the_command_prints_classes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["evaluate", str(run), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "On 4 pictures: mIoU 0." in said
+    assert all(word in said for word in ("pixels", "IoU", "accuracy", *NAMES))
 
 
 def test_heads_refuse_labels_of_another_kind(experiment: config.Experiment) -> None:
