@@ -39,7 +39,7 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """Metrics of the best evaluation by AP: `run.metrics["AP50"]`."""
+        """Metrics of the best evaluation by the score of the task: `run.metrics["AP50"]`."""
         path = self.folder / "metrics.json"
         metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return metrics

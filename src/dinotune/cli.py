@@ -86,7 +86,7 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Detectors and classifiers from Meta's DINOv2 and DINOv3 vision transformers."""
+    """Detectors, segmenters and classifiers from Meta's DINOv2 and DINOv3 vision transformers."""
 
 
 @app.command()

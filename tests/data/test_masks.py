@@ -128,7 +128,7 @@ def test_objects_as_masks_and_as_classes(tmp_path: Path) -> None:
     data = config.Data(root=tmp_path)
     objects = read_records(data, "train", seed=0, needs="instance_masks")
     assert (objects.has, len(objects.boxes)) == ("instance_masks", 2)
-    assert objects.notes[-1] == "1 objects without a mask are left out"
+    assert objects.notes[-1] == "1 object without a mask left out"
     assert (object_masks(objects[0]) == [pixels((12, 7, 20, 12)), pixels((10, 5, 30, 15))]).all()
     classes = read_records(data, "train", seed=0, needs="semantic_masks")
     assert classes.labels.names == ("background", "dog", "mug")

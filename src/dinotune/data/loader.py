@@ -80,7 +80,9 @@ class Pictures(Dataset[Sample]):
         image, boxes, rows = apply_view(picture, record.boxes[objects], objects, view, picture_hw, network_hw)
         labels, masks = torch.from_numpy(record.labels)[rows], None
         if self._records.has == "instance_masks":
-            masks = seen_masks(object_masks(record, rows.numpy()), view, network_hw, outside=0)
+            # One by one: a thousand masks at the size of a large picture are gigabytes.
+            each = [seen_masks(object_masks(record, row), view, network_hw, outside=0) for row in rows.numpy()[:, None]]
+            masks = torch.cat([torch.empty(0, *network_hw, dtype=torch.bool), *each])
             shown = masks.flatten(1).any(1)
             boxes, labels, masks = boxes[shown], labels[shown], masks[shown]
         seen = None if classes is None else seen_masks(classes[None], view, network_hw, outside=IGNORED)[0]

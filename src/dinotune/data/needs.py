@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from dinotune.config.tasks import LabelKind
+from dinotune.data.problems import counted
 from dinotune.data.records import LabelSet, Records
 
 BACKGROUND = "background"
@@ -29,7 +30,7 @@ def _with_masks(records: Records, keep: np.ndarray) -> Records:
     if keep.all():
         return records
     assert records.segments is not None
-    note = f"{int((~keep).sum())} objects without a mask are left out"
+    note = f"{counted(int((~keep).sum()), 'object')} without a mask left out"
     counts = np.concatenate([[0], np.cumsum(keep)])[records.offsets]
     return replace(
         records,

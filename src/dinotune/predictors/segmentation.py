@@ -46,7 +46,8 @@ class ClassMap:
         seen = np.unique(self.classes).astype(int)
         masks = self.classes[None] == seen[:, None, None]
         names = np.array(self.labels.names, dtype=object)[seen]
-        return sv.Detections(sv.mask_to_xyxy(masks), masks, class_id=seen, data={"class_name": names})
+        edges = sv.mask_to_xyxy(masks) + np.array([0, 0, 1, 1])  # right and bottom beyond the last pixel
+        return sv.Detections(edges.astype(np.float32), masks, class_id=seen, data={"class_name": names})
 
 
 class SegmentationPredictor(Predictor[ClassMap]):

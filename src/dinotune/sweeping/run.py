@@ -142,5 +142,6 @@ def _check(combinations: Sequence[Combination]) -> list[str]:
         measured = read_records(
             experiment.data, split, seed=experiment.seed, labels=train.labels, needs=experiment.needs
         )
+        require_labels(experiment, measured)
         lines.append(check_before_training(experiment, {"train": train, split: measured}))
     return lines

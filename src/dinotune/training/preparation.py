@@ -64,6 +64,7 @@ def prepare(
         if split == "train"
         else read_records(experiment.data, split, seed=experiment.seed, labels=train.labels, needs=needs)
     )
+    require_labels(experiment, measured)
     checked = [check_before_training(experiment, {"train": train, split: measured})] if check and not resume else []
     model, report = build_model(experiment, train.labels)
     opening = [

@@ -27,7 +27,7 @@ def test_classes_are_decided_after_enlarging() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "mode"), [((0, 1), "P"), ((7, 255, 3), "P"), ((1, 6655), "I;16"), ((16711680, 255), "P")]
+    ("ids", "mode"), [((0, 1), "P"), ((7, 255, 3), "P"), ((1, 6655), "I;16"), ((16711680, 255), "P"), ((-1, 4), "P")]
 )
 def test_png_and_back(ids: tuple[int, ...], mode: str) -> None:
     labels = LabelSet(tuple(f"class {id_}" for id_ in ids), ids)
@@ -36,7 +36,7 @@ def test_png_and_back(ids: tuple[int, ...], mode: str) -> None:
     with Image.open(io.BytesIO(content)) as image:
         assert image.mode == mode
         written = np.asarray(image)
-    expected = np.array(ids) if max(ids) < 65536 else np.arange(len(ids))
+    expected = np.array(ids) if min(ids) >= 0 and max(ids) < 65536 else np.arange(len(ids))
     assert np.array_equal(written, expected[classes]), "the data set's own ids, or indices where they are too large"
     assert np.array_equal(from_png(content, labels), classes)
 

@@ -66,3 +66,4 @@ def test_settings() -> None:
     assert Windows.of(config.Evaluation(window=512), 16) == Windows(512, 341), "as DINOv3 is evaluated"
     assert Windows.of(config.Evaluation(window=500), 16) == Windows(512, 333)
     assert Windows.of(config.Evaluation(window=64, window_stride=99), 16) == Windows(64, 64), "no gaps"
+    assert Windows.of(config.Evaluation(window=1), 16) == Windows(16, 1)

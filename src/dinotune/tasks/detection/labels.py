@@ -37,6 +37,9 @@ def labelled(path: Path, number: int, hw: tuple[int, int], detections: "sv.Detec
     boxes = detections.xyxy.astype(np.float64)
     areas = (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(axis=1)
     keep = areas > 0
+    if detections.mask is not None:
+        areas = np.asarray(detections.mask).sum((1, 2)).astype(np.float64)
+        keep &= areas > 0
     labels = detections.class_id.astype(np.int64)
     crowd = np.zeros(int(keep.sum()), np.bool_)
     masks = None if detections.mask is None else np.asarray(detections.mask)[keep]

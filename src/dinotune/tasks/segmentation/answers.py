@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from dinotune.data.batches import Batch
-from dinotune.data.formats.writing import relative_names
+from dinotune.data.formats.writing import find_clash, relative_names
 from dinotune.data.images import read_image
 from dinotune.data.pixel_labels import class_map
 from dinotune.data.records import ImageRecord, Records
@@ -64,8 +64,12 @@ class SegmentationAnswers(Answers):
 
     def write(self, records: Records, folder: Path) -> None:
         """Write `masks/NAME.png` with the data set's own ids, and `confusion.csv`: a row per class, a column per answer."""
-        for image_id, name in zip(records.image_ids.tolist(), relative_names(records), strict=True):
-            write_bytes(folder / "masks" / name.with_suffix(".png"), self._masks[image_id])
+        names = relative_names(records)
+        clear = find_clash(names) is None
+        for image_id, name in zip(records.image_ids.tolist(), names, strict=True):
+            # Pictures that differ in the suffix alone keep it in the names of their masks.
+            file = name.with_suffix(".png") if clear else name.with_name(f"{name.name}.png")
+            write_bytes(folder / "masks" / file, self._masks[image_id])
         write_text(folder / "confusion.csv", confusion_table(self._matrix, self.labels))
 
     def draw(self, record: ImageRecord, metrics: Metrics) -> Image.Image:  # noqa: ARG002

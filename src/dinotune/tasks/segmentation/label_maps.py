@@ -15,8 +15,8 @@ MOST_IN_PALETTE, MOST_IN_PNG = 256, 65536
 
 
 def written_ids(labels: LabelSet) -> tuple[int, ...]:
-    """What stands for each class in a mask file: the data set's own ids, or indices where those are too large."""
-    return labels.ids if max(labels.ids) < MOST_IN_PNG else tuple(range(len(labels)))
+    """What stands for each class in a mask file: the data set's own ids, or indices where a file cannot hold those."""
+    return labels.ids if min(labels.ids) >= 0 and max(labels.ids) < MOST_IN_PNG else tuple(range(len(labels)))
 
 
 def best_classes(

@@ -31,7 +31,7 @@ class Windows:
         if settings.window is None:
             return None
         side = -(-settings.window // multiple) * multiple
-        return cls(side, min(settings.window_stride or int(settings.window * USUAL_OVERLAP), side))
+        return cls(side, min(settings.window_stride or max(1, int(settings.window * USUAL_OVERLAP)), side))
 
     def places(self, image_hw: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
         """Rows and columns of every window; the last ones end with the picture, which may be smaller than a window."""
