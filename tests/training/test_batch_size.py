@@ -84,9 +84,9 @@ def test_the_largest_input_the_largest_stage_and_the_busiest_picture_are_tried(
     model, _ = build_model(experiment, train.labels)
     steps = TrialSteps(model, experiment, train, CPU, "fp32")
     assert sorted(steps.image_hw) == [128, 192]
-    assert len(steps.boxes) == np.diff(train.offsets).max()
-    assert (steps.boxes[:, 2:] > steps.boxes[:, :2]).all()
-    assert steps.boxes.max() > 64
+    assert len(steps.busiest.boxes) == np.diff(train.offsets).max()
+    assert (steps.busiest.boxes[:, 2:] > steps.busiest.boxes[:, :2]).all()
+    assert steps.busiest.boxes.max() > 64
     assert all(parameter.requires_grad for parameter in model.backbone.parameters())
 
 
@@ -204,3 +204,19 @@ def test_on_a_gpu(small_experiment: config.Experiment, tmp_path: Path) -> None:
     automatic = changed(small_experiment, "device=cuda", "training.batch_size=auto")
     run = api.train(automatic, out=tmp_path / "run").folder
     assert load_experiment(run / "experiment.yaml", environ={}).experiment.training.batch_size == 4
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ("linear_segmenter", ["head.norm=group"]),
+        ("instance_mask_decoder", ["head.channels=32", "head.attention_heads=4"]),
+        ("mask_decoder", ["head.channels=32", "head.attention_heads=4"]),
+    ],
+)
+def test_trial_steps_have_the_labels_of_every_task(shapes: Path, recipe: str, words: list[str]) -> None:
+    small = ["backbone=tiny-dinov3", "backbone.blocks=last", "data.size=64", f"data={shapes}"]
+    experiment = load_experiment(recipe, (), [*small, *words], {}).experiment
+    train = read_records(experiment.data, "train", seed=0, needs=experiment.needs)
+    model, _ = build_model(experiment, train.labels)
+    TrialSteps(model, experiment, train, CPU, "fp32")._step(2)

@@ -8,18 +8,17 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dinotune import config
 from dinotune.checkpoints import load_trained_state, trained_state
+from dinotune.data.loader import Pictures, Sample, collate
 from dinotune.data.records import Records
-from dinotune.data.sampler import TrainBatchSampler
+from dinotune.data.sampler import Draw, TrainBatchSampler
 from dinotune.device import Precision, autocast, memory_explained
-from dinotune.errors import SettingsError
+from dinotune.errors import DataError, SettingsError
 from dinotune.model import Model
 from dinotune.training.memory import can_measure, free_bytes, peak_bytes, reset_peak
 from dinotune.training.optimizer import build_optimizer
-from dinotune.types import Targets
 
 MOST_ON_CPU = 16
 
@@ -104,7 +103,7 @@ class TrialSteps:
         multiple, seed = model.size_multiple, experiment.seed
         sampler = TrainBatchSampler(train, experiment.data, batch_size=1, multiple=multiple, seed=seed)
         self.image_hw = sampler.largest_hw()
-        self.boxes, self.labels = _busiest(train, self.image_hw)
+        self.busiest = _busiest(train, experiment.data, self.image_hw)
         enter_largest_stage(model, experiment)
         self.optimizer = build_optimizer(model, experiment.training)
         for group in self.optimizer.param_groups:
@@ -119,7 +118,7 @@ class TrialSteps:
 
     def _step(self, pictures: int) -> None:
         images = torch.rand(pictures, 3, *self.image_hw, device=self.device)
-        targets = Targets((self.boxes,) * pictures, (self.labels,) * pictures).to(self.device)
+        targets = collate([self.busiest] * pictures).targets.to(self.device)
         with autocast(self.device, self.precision):
             loss = self.model.loss(images, targets).total
         loss.backward()
@@ -127,14 +126,18 @@ class TrialSteps:
         self.optimizer.zero_grad()
 
 
-def _busiest(train: Records, image_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Boxes, scaled to the network input, and labels of the picture that has the most."""
-    record = train[int(np.diff(train.offsets).argmax())]
-    objects = ~record.crowd
+def _busiest(train: Records, data: config.Data, image_hw: tuple[int, int]) -> Sample:
+    """The picture with the most objects, with its labels, at this size of the network input.
+
+    Raises:
+        DataError: the picture cannot be read.
+    """
     height, width = image_hw
-    scale = np.array([width / record.width, height / record.height] * 2)
-    boxes = torch.from_numpy((record.boxes[objects] * scale).astype(np.float32))
-    return boxes, torch.from_numpy(record.labels[objects])
+    index = int(np.diff(train.offsets).argmax())
+    sample = Pictures(train, data, training=False)[Draw(index, height, width, seed=0, epoch=0, batch=0)]
+    if sample.error:
+        raise DataError(sample.error)
+    return sample
 
 
 def enter_largest_stage(model: Model, experiment: config.Experiment) -> None:
