@@ -12,7 +12,7 @@ from dinotune.data import formats
 from dinotune.data.formats.base import MaskOptions, SplitPlace
 from dinotune.data.pixel_labels import class_map, object_masks
 from dinotune.data.problems import Findings, Kind
-from dinotune.data.records import Records
+from dinotune.data.records import LabelSet, Records
 from dinotune.data.rle import decode_mask, encode_mask
 from dinotune.data.splits import read_records
 from dinotune.errors import DataError
@@ -219,3 +219,17 @@ def test_real_masks_have_the_areas_that_the_file_says(shared_data: Path, tmp_pat
     assert len(painted) == len(records.boxes) > 800
     assert (difference <= 0.1 * records.areas + 60).mean() > 0.99
     assert np.median(difference / records.areas) < 0.03
+
+
+def test_painted_objects_need_a_background_that_the_model_knows(shapes: Path) -> None:
+    data = config.Data(root=shapes)
+    painted = read_records(data, "val", seed=0, needs="semantic_masks")
+    again = read_records(data, "val", seed=0, needs="semantic_masks", labels=painted.labels)
+    assert again.labels.names == painted.labels.names == ("background", "disc", "square", "triangle")
+    assert np.array_equal(class_map(again[0]), class_map(painted[0]))
+    for names, said in (
+        (("triangle", "square", "disc"), "which the model does not know"),
+        (("disc", "background", "square", "triangle"), "background is number 1; it must be the first"),
+    ):
+        with pytest.raises(DataError, match=said):
+            read_records(data, "val", seed=0, needs="semantic_masks", labels=LabelSet(names, tuple(range(len(names)))))

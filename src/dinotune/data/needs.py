@@ -7,15 +7,21 @@ import numpy as np
 from dinotune.config.tasks import LabelKind
 from dinotune.data.problems import counted
 from dinotune.data.records import LabelSet, Records
+from dinotune.errors import DataError
 
 BACKGROUND = "background"
 """Class of the pixels that belong to no object, where classes of pixels come from objects."""
 
 
-def as_needed(records: Records, needs: LabelKind | None) -> Records:
+def as_needed(records: Records, needs: LabelKind | None, wanted: LabelSet | None = None) -> Records:
     """Objects with masks as `instance_masks`, or painted as `semantic_masks` behind the class `BACKGROUND`.
 
-    Objects without a mask are left out, which a note says. All other records come back as they are.
+    Objects without a mask are left out, which a note says. All other records come back as they are. `wanted` are the
+    classes of a model, to which those of the records were matched.
+
+    Raises:
+        DataError: painted objects need the class `BACKGROUND` before all others, and the classes have it elsewhere, or
+            the model has none.
     """
     if records.has != "boxes" or records.segments is None or needs not in ("instance_masks", "semantic_masks"):
         return records
@@ -23,7 +29,10 @@ def as_needed(records: Records, needs: LabelKind | None) -> Records:
     if not lengths.any():
         return replace(records, segments=None)
     masked = _with_masks(records, lengths > 0)
-    return replace(masked, has="instance_masks") if needs == "instance_masks" else _painted(masked)
+    if needs == "instance_masks":
+        return replace(masked, has="instance_masks")
+    _check_background(masked, wanted)
+    return _painted(masked)
 
 
 def _with_masks(records: Records, keep: np.ndarray) -> Records:
@@ -42,6 +51,17 @@ def _with_masks(records: Records, keep: np.ndarray) -> Records:
         segments=records.segments.select(np.flatnonzero(keep)),
         notes=(*records.notes, note),
     )
+
+
+def _check_background(records: Records, wanted: LabelSet | None) -> None:
+    names = records.labels.names
+    if BACKGROUND in names[1:]:
+        raise DataError(f"{records.name}: class {BACKGROUND} is number {names.index(BACKGROUND)}; it must be the first")
+    if wanted is not None and names[0] != BACKGROUND:
+        raise DataError(
+            f"{records.name}: its masks are painted on a {BACKGROUND}, which the model does not know; "
+            "use a data set with mask files"
+        )
 
 
 def _painted(records: Records) -> Records:

@@ -66,7 +66,7 @@ def read_split(
         known = ", ".join(places) or "none"
         raise DataError(f"{data.root}: no split {split} (found: {known}); name it with data.{split}.annotations")
     name = f"{data.root.resolve().name} {split}" if data.root else split
-    records = as_needed(formats.READERS[kind](places[source], name, labels, findings), needs)
+    records = as_needed(formats.READERS[kind](places[source], name, labels, findings), needs, labels)
     if data.root is not None and data.format == "auto":
         records = replace(records, notes=(*records.notes, *formats.passed_over(data.root, kind)))
     dataset = records
