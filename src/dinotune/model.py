@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dinotune.adapters.base import Adapter
 from dinotune.backbones.base import Backbone, WeightsIdentity
 from dinotune.heads.base import Head
-from dinotune.types import Features, Losses, Predictions, Targets
+from dinotune.types import Cut, Features, Losses, Predictions, Targets
 
 KEY_BIAS = re.compile(r"(^|\.)(k|key|k_proj)[._]bias$")
 """Names of parameters that no gradient reaches: softmax does not see the bias of the keys, which adds the same to every
@@ -49,13 +49,12 @@ class Model(nn.Module):
         """Sides of the network input must be multiples of this."""
         return math.lcm(self.backbone.size_multiple, self.head.size_multiple)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
-        """Features of the backbone."""
-        features: Features = self.backbone(images)
-        return features
+    def forward(self, images: Float[Tensor, "batch 3 height width"] | Cut) -> Features:
+        """Features of images, or of what the frozen part of the backbone made of them before."""
+        return self.backbone.trained_part(images if isinstance(images, Cut) else self.backbone.frozen_part(images))
 
-    def loss(self, images: Float[Tensor, "batch 3 height width"], targets: Targets) -> Losses:
-        """Weighted loss terms of a batch."""
+    def loss(self, images: Float[Tensor, "batch 3 height width"] | Cut, targets: Targets) -> Losses:
+        """Weighted loss terms of a batch of images, or of their cut."""
         return self.head.loss(self(images), targets)
 
     def predict(self, images: Float[Tensor, "batch 3 height width"]) -> Predictions:

@@ -13,6 +13,50 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Cut:
+    """What the frozen part of a backbone computed of a batch: all that its trained part needs, before any norm.
+
+    `taps` holds the raw output sequences (prefix tokens included, or maps for ConvNeXt) of every
+    tapped block below the cut, by block number; `sequence` is what the trained part starts from: the
+    input of the first block in which something learns, the output of the first block that an adapter
+    follows, the images themselves where the patch embedding learns, or none where everything is frozen.
+    `guidance` is the attention map that the adapter asks for, [batch, 1, h, w], unless blocks that
+    learn have a part in it.
+    """
+
+    taps: Mapping[int, Tensor]
+    sequence: Tensor | None
+    image_hw: tuple[int, int]
+    guidance: Tensor | None = None
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name: `tap_3`, `sequence`, `guidance`; two names can stand for one tensor."""
+        named = {f"tap_{block}": tap for block, tap in self.taps.items()}
+        named |= {} if self.sequence is None else {"sequence": self.sequence}
+        return named | ({} if self.guidance is None else {"guidance": self.guidance})
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], image_hw: tuple[int, int]) -> "Cut":
+        """The cut whose `tensors` these are."""
+        taps = {int(name.removeprefix("tap_")): tap for name, tap in tensors.items() if name.startswith("tap_")}
+        return cls(taps, tensors.get("sequence"), image_hw, tensors.get("guidance"))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Cut":
+        """The same cut with every tensor changed, each once."""
+        changed = {id(tensor): change(tensor) for tensor in {id(t): t for t in self.tensors.values()}.values()}
+        return Cut.of({name: changed[id(tensor)] for name, tensor in self.tensors.items()}, self.image_hw)
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Cut":
+        """The same cut on another device."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def in_fp32(self) -> "Cut":
+        """The same cut in single precision, as blocks and norms take it."""
+        return self.map(Tensor.float)
+
+
+@dataclass(frozen=True)
 class Features:
     """What a backbone gives for a batch of images of one size."""
 

@@ -76,6 +76,16 @@ def pictures_drawn(data: config.Data) -> int:
     return sum(len(batch) for batch in TrainBatchSampler(records, data, batch_size=3, multiple=8, seed=0))
 
 
+def different_pictures(data: config.Data) -> int:
+    records = drawn_records(Path(), [(40, 60)] * 5)
+    loader = training_loader(records, data, batch_size=1, multiple=8, seed=0, device_type="cpu")
+    seen = set()
+    for epoch in range(4):
+        loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        seen |= {(batch.image_ids, batch.images.numpy().tobytes()) for batch in loader}
+    return len(seen)
+
+
 def boxes_kept(data: config.Data) -> int:
     records = drawn_records(Path(), [(40, 60)] * 20)
     loader = training_loader(records, data, batch_size=1, multiple=8, seed=0, device_type="cpu")
@@ -114,6 +124,7 @@ EFFECTS: dict[str, tuple[tuple[str, ...], str, Callable[[config.Data], Any]]] = 
     "data.repeat_rare": ((), "1", pictures_drawn),
     "data.augmentation.scale_jitter": ((), "[1, 1]", sizes_drawn),
     "data.augmentation.crop": ((), "0", views),
+    "data.augmentation.views": (("data.size=32", "data.workers=0"), "2", different_pictures),
     "data.augmentation.crop_min_side": ((), "0.9", views),
     "data.augmentation.square_crops": (("data.augmentation.crop=1",), "true", sizes_drawn),
     "data.augmentation.crop_one_class": ((*CROPS, "data=scenes"), "0.3", class_maps_seen),

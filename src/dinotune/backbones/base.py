@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dinotune.backbones.slots import AfterBlocks
-from dinotune.types import Features
+from dinotune.types import Cut, Features
 
 
 @dataclass(frozen=True)
@@ -19,24 +19,6 @@ class WeightsIdentity:
     """The id or path as given in the settings."""
     sha256: str | None
     """Hash of the weight file (of the sorted shard hashes for several); none for random weights."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """What the frozen part computed: all that the trained part needs, before any norm.
-
-    `taps` holds the raw output sequences (prefix tokens included, or maps for ConvNeXt) of every
-    tapped block below the cut, by block number; `sequence` is what the trained part starts from: the
-    input of the first block in which something learns, the output of the first block that an adapter
-    follows, the images themselves where the patch embedding learns, or none where everything is frozen.
-    `guidance` is the attention map that the adapter asks for, [batch, 1, h, w], unless blocks that
-    learn have a part in it.
-    """
-
-    taps: dict[int, Tensor]
-    sequence: Tensor | None
-    image_hw: tuple[int, int]
-    guidance: Tensor | None = None
 
 
 class Backbone(nn.Module, ABC):

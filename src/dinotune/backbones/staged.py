@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dinotune import config
-from dinotune.backbones.base import Backbone, Cut, WeightsIdentity
+from dinotune.backbones.base import Backbone, WeightsIdentity
 from dinotune.backbones.plan import Stage, refuse_above, resolve_blocks, resolve_stages, stage_at
 from dinotune.backbones.slots import AfterBlocks, Inside
 from dinotune.backbones.snapshots import Statistics
 from dinotune.errors import DinotuneError
-from dinotune.types import Features
+from dinotune.types import Cut, Features
 
 
 class StagedBackbone(Backbone):

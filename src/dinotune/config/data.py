@@ -96,6 +96,8 @@ class Augmentation(Section):
     """Boxes of which a crop or turn shows a smaller share are dropped."""
     photometric: Share = 0.5
     """Strength of the changes of brightness, contrast, saturation and hue; 0 turns them off."""
+    views: Count | None = None
+    """Ways in which each picture is seen: whole, mirrored if `flip` is above 0, and others drawn once from the changes above, of which a batch shows one; none draws a new one in every epoch."""
 
     @classmethod
     def expand(cls, value: Any) -> Any:

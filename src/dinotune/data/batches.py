@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dinotune.types import Targets
+from dinotune.types import Cut, Targets
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Batch:
     """Pictures of one size with their targets; entry i of every tuple belongs to image i."""
 
     images: UInt8[Tensor, "batch 3 height width"]
-    """RGB, 0 to 255."""
+    """RGB, 0 to 255; without height and width where `cut` stands for them."""
     targets: Targets
     """Xyxy boxes in pixels of the network input, without ignore regions."""
     image_ids: tuple[int, ...]
@@ -32,16 +32,33 @@ class Batch:
     """Number of the batch in its epoch."""
     epoch: int
     """Epoch, 0-based."""
+    view: int | None = None
+    """Number of the pictures' view, where `augmentation.views` limits them."""
+    cut: Cut | None = None
+    """What the frozen part of the backbone made of the pictures, where that was computed before."""
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Height and width of the network input in pixels."""
+        return (self.images.shape[-2], self.images.shape[-1]) if self.cut is None else self.cut.image_hw
+
+    @property
+    def inputs(self) -> Float[Tensor, "batch 3 height width"] | Cut:
+        """What a model takes: pictures in [0, 1] in fp32, or their cut."""
+        return self.images.float() / 255 if self.cut is None else self.cut.in_fp32()
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with pictures and targets on another device; nothing waits for a GPU."""
         device = torch.device(device)
         at_once = device.type == "cuda"
         return replace(
-            self, images=self.images.to(device, non_blocking=at_once), targets=self.targets.to(device, at_once)
+            self,
+            images=self.images.to(device, non_blocking=at_once),
+            targets=self.targets.to(device, at_once),
+            cut=None if self.cut is None else self.cut.to(device, at_once),
         )
 
     def part(self, rows: slice, columns: slice) -> "Batch":
@@ -52,7 +69,8 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory; DataLoader calls it."""
-        return replace(self, images=self.images.pin_memory(), targets=self.targets.map(Tensor.pin_memory))
+        cut = None if self.cut is None else self.cut.map(Tensor.pin_memory)
+        return replace(self, images=self.images.pin_memory(), targets=self.targets.map(Tensor.pin_memory), cut=cut)
 
     def __reduce__(self) -> tuple[Callable[..., "Batch"], tuple[Any, ...]]:
         # Each tensor that leaves a worker holds a file descriptor; hundreds of small ones exhaust the usual 1024.
@@ -60,7 +78,7 @@ class Batch:
             (boxes.numpy(force=True), labels.numpy(force=True))
             for boxes, labels in zip(self.targets.boxes, self.targets.labels, strict=True)
         ]
-        rest = (self.image_ids, self.paths, self.picture_hw, self.corrupt, self.index, self.epoch)
+        rest = (self.image_ids, self.paths, self.picture_hw, self.corrupt, self.index, self.epoch, self.view, self.cut)
         masks = None if self.targets.masks is None else [_packed(masks) for masks in self.targets.masks]
         return _rebuilt, (self.images, objects, (self.targets.classes, self.targets.class_maps), masks, rest)
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from dinotune import config
 from dinotune.config.tasks import IGNORED
 from dinotune.data.batches import Batch
+from dinotune.data.fixed_views import MIRRORED, whole_pictures
 from dinotune.data.images import read_image
 from dinotune.data.mask_views import seen_masks, varied_view
 from dinotune.data.pixel_labels import class_map, object_masks
@@ -24,8 +25,8 @@ from dinotune.data.transforms import View, apply_view, draw_view, plain_view
 from dinotune.errors import DataError
 from dinotune.types import Targets
 
-VIEW, CROPS = 3, 5
-"""Keys that keep the draws of views, and those of other places for crops, apart from the samplers' (1, 2 and 4)."""
+VIEW, CROPS, FIXED = 3, 5, 7
+"""Keys that keep the draws of views, and those of other places for crops, apart from the samplers' (1, 2, 4 and 6)."""
 
 MOST_WORKERS = 8
 
@@ -60,8 +61,10 @@ class Pictures(Dataset[Sample]):
         record = self._records[draw.picture]
         picture_hw, network_hw = (record.height, record.width), (draw.height, draw.width)
         view = plain_view(picture_hw, self._data)
-        if self._training:
-            view = draw_view(picture_hw, network_hw, self._data, _generator(draw, VIEW))
+        if self._training and (draw.view is None or draw.view >= whole_pictures(self._data.augmentation)):
+            view = draw_view(picture_hw, network_hw, self._data, _generator(draw, record, VIEW))
+        elif draw.view is not None:
+            view = replace(view, flip=draw.view == MIRRORED)
         try:
             return self._seen(draw, record, view)
         except DataError as error:
@@ -74,7 +77,9 @@ class Pictures(Dataset[Sample]):
         if self._records.has == "semantic_masks":
             classes = class_map(record)
             if self._training:
-                view = varied_view(view, classes, self._data.augmentation.crop_one_class, _generator(draw, CROPS))
+                view = varied_view(
+                    view, classes, self._data.augmentation.crop_one_class, _generator(draw, record, CROPS)
+                )
         picture = read_image(record.path, picture_hw, view.decoded_hw(network_hw))
         objects = np.flatnonzero(~record.crowd)
         image, boxes, rows = apply_view(picture, record.boxes[objects], objects, view, picture_hw, network_hw)
@@ -89,8 +94,13 @@ class Pictures(Dataset[Sample]):
         return Sample(draw, record, image, boxes, labels, seen, masks)
 
 
-def _generator(draw: Draw, what: int) -> np.random.Generator:
-    """Private to a picture in an epoch; a picture that comes again in the same epoch is seen differently."""
+def _generator(draw: Draw, record: ImageRecord, what: int) -> np.random.Generator:
+    """Private to a picture in an epoch; a picture that comes again in the same epoch is seen differently.
+
+    Where views are fixed, private to the picture, by its id, and to the view.
+    """
+    if draw.view is not None:
+        return np.random.default_rng([draw.seed, what, FIXED, draw.view, record.image_id, 0])
     key = [draw.seed, what, draw.epoch, draw.picture]
     return np.random.default_rng([*key, draw.repeat] if draw.repeat else key)
 
@@ -118,6 +128,7 @@ def collate(samples: list[Sample]) -> Batch:
         corrupt=tuple(sample.error for sample in samples if sample.image is None),
         index=first.batch,
         epoch=first.epoch,
+        view=first.view,
     )
 
 

@@ -3,8 +3,14 @@
 import math
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
+
+from dinotune import config
+from dinotune.data.batches import Batch
+from dinotune.data.fixed_views import whole_pictures
+from dinotune.data.seeds import mix_seed
+from dinotune.types import Cut
 
 PROBABILITY = 0.8
 """Share of the pictures that are changed."""
@@ -17,27 +23,43 @@ RGB_TO_YIQ = (GREY, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 """ITU-R BT.601 luma and NTSC's two colour axes, in which a hue is an angle."""
 
 
-def float_images(
-    images: UInt8[Tensor, "batch 3 height width"], strength: float, seed: int
-) -> Float[Tensor, "batch 3 height width"]:
-    """Pictures in [0, 1] as a model takes them while it trains, with other colours where `strength` is not 0; in fp32."""
-    floats = images.float() / 255
-    if strength == 0:
-        return floats
-    with torch.autocast(images.device.type, enabled=False):
-        return photometric(floats, strength, torch.Generator(images.device).manual_seed(seed))
+def training_inputs(
+    batch: Batch, augmentation: config.Augmentation, seed: int
+) -> Float[Tensor, "batch 3 height width"] | Cut:
+    """What a model takes of a batch while it trains, with other colours where `photometric` is not 0; in fp32.
+
+    Colours depend on `seed`, epoch and number of the batch; where views are fixed, on `seed`, view and picture, and
+    views of whole pictures keep theirs.
+    """
+    inputs = batch.inputs
+    whole = batch.view is not None and batch.view < whole_pictures(augmentation)
+    if isinstance(inputs, Cut) or augmentation.photometric == 0 or whole:
+        return inputs
+    with torch.autocast(inputs.device.type, enabled=False):
+        return photometric(inputs, augmentation.photometric, _generators(batch, seed, inputs.device))
+
+
+def _generators(batch: Batch, seed: int, device: torch.device) -> torch.Generator | list[torch.Generator]:
+    if batch.view is None:
+        return torch.Generator(device).manual_seed(mix_seed(seed, batch.epoch, batch.index))
+    return [torch.Generator().manual_seed(mix_seed(seed, batch.view, number, 0)) for number in batch.image_ids]
 
 
 def photometric(
-    images: Float[Tensor, "batch 3 height width"], strength: float, generator: torch.Generator
+    images: Float[Tensor, "batch 3 height width"],
+    strength: float,
+    generator: torch.Generator | list[torch.Generator],
 ) -> Float[Tensor, "batch 3 height width"]:
     """Pictures in [0, 1] with other colours, still in [0, 1]; each is changed with probability .8.
 
     All four changes are linear in the colours once the mean grey m of a picture is known, so that they are one
     affine map per picture: rgb' = b c H S rgb + b (1 - c) m, with brightness b, contrast c about m, saturation S
-    about grey, and hue H. The same generator state gives the same result.
+    about grey, and hue H. The same generator state gives the same result; a list has a generator for each picture.
     """
-    draws = torch.rand(5, len(images), generator=generator, device=generator.device, dtype=torch.float32)
+    if isinstance(generator, list):
+        draws = torch.stack([torch.rand(5, generator=own) for own in generator], 1)
+    else:
+        draws = torch.rand(5, len(images), generator=generator, device=generator.device, dtype=torch.float32)
     draws = draws.to(images.device)
     changed = (draws[4] < PROBABILITY).float()
     brightness, contrast, saturation, turn = (

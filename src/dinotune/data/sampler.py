@@ -12,6 +12,7 @@ from torch.utils.data import Sampler
 
 from dinotune import config
 from dinotune.data.buckets import network_size
+from dinotune.data.fixed_views import drawn_number, drawn_step
 from dinotune.data.records import Records
 from dinotune.data.repeats import draw_repeats, number_of_repeats, repeat_factors
 
@@ -46,6 +47,8 @@ class Draw(NamedTuple):
     """Number of the batch in its epoch."""
     repeat: int = 0
     """0, or the number of the repeat of this picture in this epoch, where rare classes are repeated."""
+    view: int | None = None
+    """Number of the picture's view, where `augmentation.views` limits them; none for a view of its own."""
 
 
 class TrainBatchSampler(Sampler[list[Draw]]):
@@ -59,9 +62,9 @@ class TrainBatchSampler(Sampler[list[Draw]]):
     """
 
     def __init__(self, records: Records, data: config.Data, *, batch_size: int, multiple: int, seed: int) -> None:
-        shapes_hw = np.ones_like(records.sizes_hw) if data.augmentation.square_crops else records.sizes_hw
-        self._groups = _groups(shapes_hw, data, multiple, _targets(data.augmentation))
+        self._groups = _training_groups(records, data, multiple)
         self._more = repeat_factors(records, data.repeat_rare) - 1
+        self._augmentation = data.augmentation
         self._batch_size = batch_size
         self._seed = seed
         self.set_epoch(0)
@@ -77,10 +80,15 @@ class TrainBatchSampler(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         seed, epoch = self._seed, self.epoch
+        views = self._augmentation.views
         for number, (sizes, pictures) in list(enumerate(self._plan()))[self.start_batch :]:
-            scale = np.random.default_rng([seed, SCALE, epoch, number]).integers(len(sizes))
-            height, width = sizes[scale]
-            yield [Draw(picture, height, width, seed, epoch, number, repeat) for picture, repeat in pictures]
+            if views is None:
+                view, step = None, int(np.random.default_rng([seed, SCALE, epoch, number]).integers(len(sizes)))
+            else:
+                view = drawn_number(seed, epoch, number, views)
+                step = drawn_step(seed, view, len(sizes), self._augmentation)
+            height, width = sizes[step]
+            yield [Draw(picture, height, width, seed, epoch, number, repeat, view) for picture, repeat in pictures]
 
     def largest_hw(self) -> tuple[int, int]:
         """Height and width of the largest network input that any batch can have."""
@@ -107,6 +115,18 @@ class TrainBatchSampler(Sampler[list[Draw]]):
         return np.stack([shown, repeat], 1)[np.argsort(place, kind="stable")]
 
 
+def every_view(records: Records, data: config.Data, *, multiple: int, seed: int) -> list[Draw]:
+    """Each picture once in each of its `augmentation.views`, in listed order within a view and a size."""
+    augmentation = data.augmentation
+    groups = _training_groups(records, data, multiple)
+    return [
+        Draw(picture, *sizes[drawn_step(seed, view, len(sizes), augmentation)], seed, 0, 0, view=view)
+        for view in range(augmentation.views or 0)
+        for sizes, pictures in groups.items()
+        for picture in pictures.tolist()
+    ]
+
+
 class EvaluationBatchSampler(Sampler[list[Draw]]):
     """Every picture exactly once, in listed order within each size."""
 
@@ -130,6 +150,11 @@ def _targets(augmentation: config.Augmentation) -> tuple[Target, ...]:
         return tuple((1.0, size) for size in augmentation.sizes)
     low, high = augmentation.scale_jitter
     return tuple((float(scale), None) for scale in np.linspace(low, high, SCALE_STEPS if high > low else 1))
+
+
+def _training_groups(records: Records, data: config.Data, multiple: int) -> dict[Sizes, np.ndarray]:
+    shapes_hw = np.ones_like(records.sizes_hw) if data.augmentation.square_crops else records.sizes_hw
+    return _groups(shapes_hw, data, multiple, _targets(data.augmentation))
 
 
 def _groups(

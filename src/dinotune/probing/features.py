@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from dinotune import config
 from dinotune.data.batches import Batch
-from dinotune.data.photometric import float_images
-from dinotune.data.seeds import mix_seed
+from dinotune.data.photometric import training_inputs
 from dinotune.device import Precision, autocast
 from dinotune.heads.linear_classifier import LinearClassifierHead
 from dinotune.model import Model
@@ -38,12 +38,12 @@ def compute_features(
     precision: Precision,
     on_batch: Callable[[Batch], None] = lambda _: None,
     *,
-    photometric: float = 0.0,
+    augmentation: config.Augmentation | None = None,
     seed: int = 0,
 ) -> PooledFeatures:
     """Features of all pictures of the batches on the model's device, sorted by image id; unreadable ones are left out.
 
-    Colours change by `photometric` as in training with this seed.
+    With `augmentation` colours change as in training with this seed.
     """
     assert isinstance(model.head, LinearClassifierHead)
     device = next(model.parameters()).device
@@ -54,7 +54,7 @@ def compute_features(
             continue
         moved = batch.to(device)
         assert moved.targets.classes is not None
-        images = float_images(moved.images, photometric, mix_seed(seed, batch.epoch, batch.index))
+        images = moved.inputs if augmentation is None else training_inputs(moved, augmentation, seed)
         with autocast(device, precision):
             features = model.eval()(images)
         ids = torch.tensor(batch.image_ids, device=device)

@@ -116,9 +116,9 @@ def _features(preparation: Preparation, records: Records, view: int, progress: P
         loader.batch_sampler.set_epoch(view)
     progress.start(f"{records.name}, view {view + 1}", len(loader))
     try:
-        strength = data.augmentation.photometric if view else 0.0
+        augmentation = data.augmentation if view else None
         return compute_features(
-            model, loader, preparation.precision, lambda _: progress.advance(), photometric=strength, seed=seed
+            model, loader, preparation.precision, lambda _: progress.advance(), augmentation=augmentation, seed=seed
         )
     finally:
         end_workers(loader)

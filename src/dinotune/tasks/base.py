@@ -44,7 +44,7 @@ class Answers(ABC):
 
     def run(self, model: Model, batch: Batch) -> tuple[Losses, Predictions]:
         """What a model in eval mode says of a batch on its device, and its losses."""
-        return model.head.evaluate(model(batch.images.float() / 255), batch.targets)
+        return model.head.evaluate(model(batch.inputs), batch.targets)
 
     @abstractmethod
     def add(self, predictions: Predictions, batch: Batch) -> None:

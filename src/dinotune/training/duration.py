@@ -15,7 +15,7 @@ from dinotune import config
 from dinotune.build import build_answers
 from dinotune.data.batches import Batch
 from dinotune.data.loader import end_workers, evaluation_loader, training_loader
-from dinotune.data.photometric import float_images
+from dinotune.data.photometric import training_inputs
 from dinotune.data.problems import counted
 from dinotune.data.records import Records
 from dinotune.device import Precision, autocast, memory_explained
@@ -119,8 +119,7 @@ class Timing:
         if len(batch) == 0:
             return
         moved = batch.to(self.device)
-        strength = self.experiment.data.augmentation.photometric
-        images = float_images(moved.images, strength, self.experiment.seed)
+        images = training_inputs(moved, self.experiment.data.augmentation, self.experiment.seed)
         with autocast(self.device, self.precision):
             loss = self.model.loss(images, moved.targets).total
         loss.backward()

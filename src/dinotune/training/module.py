@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from dinotune import config
 from dinotune.checkpoints import AVERAGED_KEY, METADATA_KEY, Description, load_trained_state, trained_state
 from dinotune.data.batches import Batch
-from dinotune.data.photometric import float_images
+from dinotune.data.photometric import training_inputs
 from dinotune.data.sampler import TrainBatchSampler
 from dinotune.data.seeds import mix_seed
 from dinotune.model import KEY_BIAS, Model
@@ -132,10 +132,9 @@ class TrainingModule(pl.LightningModule):
         self.losses, self.skipped_because = {}, None
         if len(batch) == 0:
             return None
-        seed = mix_seed(self.experiment.seed, batch.epoch, batch.index)
-        torch.manual_seed(seed)
-        images = float_images(batch.images, self.experiment.data.augmentation.photometric, seed)
-        losses = self.model.loss(images, batch.targets)
+        seed = self.experiment.seed
+        torch.manual_seed(mix_seed(seed, batch.epoch, batch.index))
+        losses = self.model.loss(training_inputs(batch, self.experiment.data.augmentation, seed), batch.targets)
         values = losses.values()
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def in_picture_pixels(detections: Detections, batch: Batch) -> DetectedBoxes:
     """Filled slots of a batch, stretched back to each picture's own size and clipped to it; boxes of masks lie around them."""
-    network_hw = (batch.images.shape[-2], batch.images.shape[-1])
+    network_hw = batch.image_hw
     # Whole batches leave the device: each picture by itself would wait for it several times.
     all_boxes, all_scores = (values.detach().float().cpu() for values in (detections.boxes, detections.scores))
     all_labels = detections.labels.cpu().numpy()

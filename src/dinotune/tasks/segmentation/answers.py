@@ -45,7 +45,7 @@ class SegmentationAnswers(Answers):
             parts.append(losses)
             return found.scores
 
-        maps = slide((batch.images.shape[-2], batch.images.shape[-1]), self.windows, score)
+        maps = slide(batch.image_hw, self.windows, score)
         return Losses.mean(parts), maps
 
     def add(self, predictions: Predictions, batch: Batch) -> None:
