@@ -31,6 +31,7 @@ VALUES = {
     "data.augmentation.sizes": "[480, 800]",
     "data.augmentation.crop_resize": "[400]",
     "data.augmentation.crop_size": "[100, 200]",
+    "feature_cache.mode": "auto",
     "training.optimizer.betas": "[0.8, 0.9]",
     "training.optimizer": "sgd",
     "training.early_stopping": "5",

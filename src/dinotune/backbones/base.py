@@ -21,6 +21,21 @@ class WeightsIdentity:
     """Hash of the weight file (of the sorted shard hashes for several); none for random weights."""
 
 
+@dataclass(frozen=True)
+class CutPlace:
+    """Where the frozen part of a backbone ends."""
+
+    frozen_blocks: int
+    """Number of leading blocks that it runs."""
+    taps: tuple[int, ...]
+    """Tapped blocks below the cut."""
+    has_sequence: bool
+    """Whether something runs behind it, apart from norms."""
+    has_guidance: bool
+    has_embedding: bool
+    """Whether it holds the patch embedding; without, there is no frozen part."""
+
+
 class Backbone(nn.Module, ABC):
     """A DINO model as a feature extractor.
 
@@ -86,6 +101,11 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def adapter_parameters(self) -> list[tuple[str, nn.Parameter]]:
         """Named parameters of the adapter, after blocks and inside them, each once."""
+
+    @property
+    @abstractmethod
+    def cut_place(self) -> CutPlace:
+        """Where the frozen part ends in the stage of `backbone.trainable` that holds now."""
 
     @abstractmethod
     def frozen_part(self, images: Float[Tensor, "batch 3 height width"]) -> Cut:

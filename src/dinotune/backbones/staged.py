@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dinotune import config
-from dinotune.backbones.base import Backbone, WeightsIdentity
+from dinotune.backbones.base import Backbone, CutPlace, WeightsIdentity
 from dinotune.backbones.plan import Stage, refuse_above, resolve_blocks, resolve_stages, stage_at
 from dinotune.backbones.slots import AfterBlocks, Inside
 from dinotune.backbones.snapshots import Statistics
@@ -122,7 +122,7 @@ class StagedBackbone(Backbone):
                 before, x = x, self._run_block(block, x, options)
                 if block in self.blocks and block < self._cut():
                     taps[block] = x
-            known = self._needs_guidance() and not self._learning_blocks()
+            known = self._has_frozen_guidance()
             guidance = self._guidance_from(end - 1, before, x, image_hw, options) if known else None
         return Cut(taps, x if self._cut() <= self.blocks[-1] else None, image_hw, guidance)
 
@@ -233,6 +233,21 @@ class StagedBackbone(Backbone):
         """First block that learns or that an adapter follows, or the one after the deepest tap."""
         after = () if self.after_blocks is None else self.after_blocks.blocks
         return min((*self._learning_blocks(), *after), default=self.blocks[-1] + 1)
+
+    @property
+    def cut_place(self) -> CutPlace:
+        """Where the frozen part ends in the stage that holds now."""
+        cut = self._cut()
+        return CutPlace(
+            frozen_blocks=self._frozen_end(),
+            taps=tuple(block for block in self.blocks if block < cut),
+            has_sequence=cut <= self.blocks[-1],
+            has_guidance=self._has_frozen_guidance(),
+            has_embedding=not self._stage.embedding,
+        )
+
+    def _has_frozen_guidance(self) -> bool:
+        return self._needs_guidance() and not self._learning_blocks()
 
     def _frozen_end(self) -> int:
         """The block after the frozen part, which holds the block at the cut where nothing learns inside it."""

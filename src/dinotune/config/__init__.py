@@ -5,6 +5,7 @@ from dinotune.config.backbone import Backbone, TinyShape, TrainableStage
 from dinotune.config.data import Augmentation, Data, Split
 from dinotune.config.evaluation import Evaluation
 from dinotune.config.experiment import Experiment
+from dinotune.config.feature_cache import FeatureCache, Storage
 from dinotune.config.head import Head
 from dinotune.config.heads.class_loss import CrossEntropy, Focal, IaBce
 from dinotune.config.heads.deformable_detr import DeformableDetr
@@ -50,6 +51,7 @@ __all__ = [
     "Evaluation",
     "Experiment",
     "FasterRcnn",
+    "FeatureCache",
     "Focal",
     "Frozen",
     "Goal",
@@ -75,6 +77,7 @@ __all__ = [
     "Sgd",
     "Split",
     "Steps",
+    "Storage",
     "TinyShape",
     "TrainableStage",
     "Training",

@@ -9,6 +9,7 @@ from dinotune.config.backbone import Backbone
 from dinotune.config.base import Section
 from dinotune.config.data import Data
 from dinotune.config.evaluation import Evaluation
+from dinotune.config.feature_cache import FeatureCache
 from dinotune.config.head import Head
 from dinotune.config.heads.faster_rcnn import FasterRcnn
 from dinotune.config.tasks import NEEDS, SCORES, LabelKind, Scores
@@ -32,6 +33,8 @@ class Experiment(Section):
     """From features to predictions."""
     data: Data = Data()
     """Pictures and annotations."""
+    feature_cache: FeatureCache = FeatureCache()
+    """Whether what the frozen part of the backbone makes of the pictures is computed once."""
     training: Training = Training()
     """Optimisation."""
     evaluation: Evaluation = Evaluation()

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from dinotune.data.packed_masks import pack_masks, unpack_masks
 from dinotune.types import Cut, Targets
 
 
@@ -79,31 +80,20 @@ class Batch:
             for boxes, labels in zip(self.targets.boxes, self.targets.labels, strict=True)
         ]
         rest = (self.image_ids, self.paths, self.picture_hw, self.corrupt, self.index, self.epoch, self.view, self.cut)
-        masks = None if self.targets.masks is None else [_packed(masks) for masks in self.targets.masks]
-        return _rebuilt, (self.images, objects, (self.targets.classes, self.targets.class_maps), masks, rest)
-
-
-Packed = tuple[np.ndarray, torch.Size]
-"""Eight pixels of masks per byte, and the shape of the masks."""
-
-
-def _packed(masks: Tensor) -> Packed:
-    return np.packbits(masks.numpy(force=True)), masks.shape
-
-
-def _unpacked(packed: Packed) -> Tensor:
-    bits, shape = packed
-    return torch.from_numpy(np.unpackbits(bits, count=shape.numel())).bool().view(shape)
+        packed = None if self.targets.masks is None else [pack_masks(masks).numpy() for masks in self.targets.masks]
+        whole = (self.targets.classes, self.targets.class_maps)
+        return _rebuilt, (self.images, objects, whole, (packed, self.image_hw), rest)
 
 
 def _rebuilt(
     images: Tensor,
     objects: list[tuple[np.ndarray, np.ndarray]],
     whole: tuple[Tensor | None, Tensor | None],
-    masks: list[Packed] | None,
+    masks: tuple[list[np.ndarray] | None, tuple[int, int]],
     rest: tuple[Any, ...],
 ) -> Batch:
     boxes = tuple(torch.from_numpy(boxes) for boxes, _ in objects)
     labels = tuple(torch.from_numpy(labels) for _, labels in objects)
-    unpacked = None if masks is None else tuple(map(_unpacked, masks))
+    packed, hw = masks
+    unpacked = None if packed is None else tuple(unpack_masks(torch.from_numpy(bits), hw) for bits in packed)
     return Batch(images, Targets(boxes, labels, *whole, unpacked), *rest)

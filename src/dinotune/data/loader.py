@@ -23,7 +23,7 @@ from dinotune.data.records import ImageRecord, Records
 from dinotune.data.sampler import Draw, EvaluationBatchSampler, TrainBatchSampler
 from dinotune.data.transforms import View, apply_view, draw_view, plain_view
 from dinotune.errors import DataError
-from dinotune.types import Targets
+from dinotune.types import Cut, Targets
 
 VIEW, CROPS, FIXED = 3, 5, 7
 """Keys that keep the draws of views, and those of other places for crops, apart from the samplers' (1, 2, 4 and 6)."""
@@ -33,7 +33,7 @@ MOST_WORKERS = 8
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture on its way into a batch; without an image where it turned out unreadable."""
+    """One picture on its way into a batch, or what a frozen backbone made of it; neither where it is unreadable."""
 
     draw: Draw
     record: ImageRecord
@@ -43,7 +43,14 @@ class Sample:
     labels: Tensor
     class_map: Tensor | None = None
     masks: Tensor | None = None
+    cut: Cut | None = None
+    """Without a batch dimension."""
     error: str = ""
+
+    @classmethod
+    def unread(cls, draw: Draw, record: ImageRecord, error: str) -> "Sample":
+        """A picture that could not be read, and why."""
+        return cls(draw, record, None, torch.empty(0, 4), torch.empty(0, dtype=torch.int64), error=error)
 
 
 class Pictures(Dataset[Sample]):
@@ -68,7 +75,7 @@ class Pictures(Dataset[Sample]):
         try:
             return self._seen(draw, record, view)
         except DataError as error:
-            return Sample(draw, record, None, torch.empty(0, 4), torch.empty(0, dtype=torch.int64), error=str(error))
+            return Sample.unread(draw, record, str(error))
 
     def _seen(self, draw: Draw, record: ImageRecord, view: View) -> Sample:
         """The picture and its labels as the view shows them."""
@@ -107,14 +114,16 @@ def _generator(draw: Draw, record: ImageRecord, what: int) -> np.random.Generato
 
 def collate(samples: list[Sample]) -> Batch:
     """One Batch of samples of one size; unreadable pictures are left out and named."""
-    read = [sample for sample in samples if sample.image is not None]
+    read = [sample for sample in samples if not sample.error]
     first, records = samples[0].draw, [sample.record for sample in read]
     images = [sample.image for sample in read if sample.image is not None]
+    cuts = [sample.cut for sample in read if sample.cut is not None]
+    size = (0, 0) if cuts else (first.height, first.width)
     maps = [sample.class_map for sample in read if sample.class_map is not None]
     masks = [sample.masks for sample in read if sample.masks is not None]
     whole = [record.image_label for record in records if record.image_label is not None]
     return Batch(
-        images=torch.stack(images) if images else torch.empty(0, 3, first.height, first.width, dtype=torch.uint8),
+        images=torch.stack(images) if images else torch.empty(len(cuts), 3, *size, dtype=torch.uint8),
         targets=Targets(
             boxes=tuple(sample.boxes for sample in read),
             labels=tuple(sample.labels for sample in read),
@@ -125,24 +134,33 @@ def collate(samples: list[Sample]) -> Batch:
         image_ids=tuple(record.image_id for record in records),
         paths=tuple(str(record.path) for record in records),
         picture_hw=tuple((record.height, record.width) for record in records),
-        corrupt=tuple(sample.error for sample in samples if sample.image is None),
+        corrupt=tuple(sample.error for sample in samples if sample.error),
         index=first.batch,
         epoch=first.epoch,
         view=first.view,
+        cut=Cut.stack(cuts) if cuts else None,
     )
 
 
 def training_loader(
-    records: Records, data: config.Data, *, batch_size: int, multiple: int, seed: int, device_type: str
+    records: Records,
+    data: config.Data,
+    *,
+    batch_size: int,
+    multiple: int,
+    seed: int,
+    device_type: str,
+    pictures: Dataset[Sample] | None = None,
 ) -> DataLoader[Any]:
     """Shuffled, augmented `Batch`es whose sides are multiples of `multiple`.
 
-    `loader.batch_sampler.set_epoch(epoch, start_batch)` comes before each pass.
+    `loader.batch_sampler.set_epoch(epoch, start_batch)` comes before each pass. `pictures` answer draws in the place
+    of those that are read from files.
     """
     sampler = TrainBatchSampler(records, data, batch_size=batch_size, multiple=multiple, seed=seed)
     workers = worker_count(data)
     return DataLoader(
-        Pictures(records, data, training=True),
+        pictures or Pictures(records, data, training=True),
         batch_sampler=sampler,
         collate_fn=collate,
         num_workers=workers,
@@ -155,12 +173,18 @@ def training_loader(
 
 
 def evaluation_loader(
-    records: Records, data: config.Data, *, batch_size: int, multiple: int, device_type: str = "cpu"
+    records: Records,
+    data: config.Data,
+    *,
+    batch_size: int,
+    multiple: int,
+    device_type: str = "cpu",
+    pictures: Dataset[Sample] | None = None,
 ) -> DataLoader[Any]:
-    """`Batch`es of every picture exactly once, whole and unchanged but for its size."""
+    """`Batch`es of every picture exactly once, whole and unchanged but for its size; `pictures` as for training."""
     workers = worker_count(data)
     return DataLoader(
-        Pictures(records, data, training=False),
+        pictures or Pictures(records, data, training=False),
         batch_sampler=EvaluationBatchSampler(records, data, batch_size=batch_size, multiple=multiple),
         collate_fn=collate,
         num_workers=workers,

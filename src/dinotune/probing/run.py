@@ -107,11 +107,11 @@ def _features(preparation: Preparation, records: Records, view: int, progress: P
     experiment, model = preparation.experiment, preparation.model
     batch_size, device = experiment.training.pictures_per_step, preparation.device.type
     data, seed = experiment.data.model_copy(update={"repeat_rare": 0.0}), experiment.seed
-    sizes: dict[str, int] = {"batch_size": batch_size, "multiple": model.size_multiple}
+    multiple = model.size_multiple
     if view == 0:
-        loader = evaluation_loader(records, data, **sizes, device_type=device)
+        loader = evaluation_loader(records, data, batch_size=batch_size, multiple=multiple, device_type=device)
     else:
-        loader = training_loader(records, data, **sizes, seed=seed, device_type=device)
+        loader = training_loader(records, data, batch_size=batch_size, multiple=multiple, seed=seed, device_type=device)
         assert isinstance(loader.batch_sampler, TrainBatchSampler)
         loader.batch_sampler.set_epoch(view)
     progress.start(f"{records.name}, view {view + 1}", len(loader))

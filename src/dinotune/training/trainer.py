@@ -3,7 +3,8 @@
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from shlex import quote
 from typing import Literal
@@ -20,7 +21,9 @@ from dinotune.data.loader import end_workers, evaluation_loader, training_loader
 from dinotune.device import Precision, memory_explained
 from dinotune.errors import DataError, DinotuneError, SettingsError
 from dinotune.evaluation import Evaluation, evaluate_model
+from dinotune.feature_cache.caches import FeatureCaches
 from dinotune.files import remove_unfinished, write_text
+from dinotune.training.caching import open_caches
 from dinotune.training.interrupts import StopRequest
 from dinotune.training.keeper import RunKeeper
 from dinotune.training.metrics_log import MetricsLog
@@ -50,34 +53,46 @@ def train_run(preparation: Preparation, folder: Path, *, resume: bool = False) -
     """
     stop = StopRequest()
     with Progress(folder / "train.log") as progress, stop.listening():
-        module = _module(preparation)
-        notices = ignored_settings(preparation.experiment, module.steps_per_epoch)
-        for line in (*preparation.opening, *notices):
+        for line in preparation.opening:
+            progress.say(line)
+        again = f"--resume {quote(str(folder))}" if resume else _anew(folder)
+        caches = open_caches(preparation, progress, stop, f"dinotune train {again}")
+        module = _module(preparation, caches)
+        for line in ignored_settings(preparation.experiment, module.steps_per_epoch):
             progress.say(line)
         resumed = _restore_state(module, folder, progress) if resume else None
         learning = learning_parameters(preparation.model)
         write_environment(folder, preparation.device, preparation.precision, learning)
         log = MetricsLog(folder, keep_lines=module.state.metrics_lines, step=resumed or 0)
-        loader = _evaluation_loader(preparation)
-        keeper = RunKeeper(folder, module, _evaluator(preparation, loader), log, progress, stop)
+        loaders = EvaluationLoaders(_evaluation_loader(preparation), caches)
+        keeper = RunKeeper(folder, module, _evaluator(preparation, loaders), log, progress, stop)
         try:
             _fit(module, keeper, preparation.device, preparation.precision, resume=resumed is not None)
         finally:
-            end_workers(loader)
+            loaders.end()
         progress.say(_closing(folder, module))
         _judge(folder, module, progress)
 
 
-def _module(preparation: Preparation) -> TrainingModule:
-    experiment, model, train = preparation.experiment, preparation.model, preparation.train
-    loader = training_loader(
-        train,
+def _anew(folder: Path) -> str:
+    return f"{quote(str(folder / 'experiment.yaml'))} --out {quote(str(folder))} --overwrite"
+
+
+def _training_loader(preparation: Preparation) -> DataLoader[Batch]:
+    experiment = preparation.experiment
+    return training_loader(
+        preparation.train,
         experiment.data,
         batch_size=experiment.training.pictures_per_step,
-        multiple=model.size_multiple,
+        multiple=preparation.model.size_multiple,
         seed=experiment.seed,
         device_type=preparation.device.type,
     )
+
+
+def _module(preparation: Preparation, caches: FeatureCaches | None) -> TrainingModule:
+    experiment, model, train = preparation.experiment, preparation.model, preparation.train
+    loader = caches.training_loader() if caches else _training_loader(preparation)
     description = Description(
         experiment=experiment,
         labels=train.labels,
@@ -97,7 +112,7 @@ def _restore_state(module: TrainingModule, folder: Path, progress: Progress) -> 
             f"{checkpoint} does not exist: {folder} is a finished probe; there is nothing to go on with"
             if (folder / "probe.json").is_file()
             else f"{checkpoint} does not exist: the run stopped before its first checkpoint; start it anew with "
-            f"dinotune train {folder / 'experiment.yaml'} --out {folder} --overwrite"
+            f"dinotune train {_anew(folder)}"
         )
     stored = read_resume_file(checkpoint)
     remove_unfinished(checkpoint.parent)
@@ -131,12 +146,37 @@ def _evaluation_loader(preparation: Preparation) -> DataLoader[Batch]:
     )
 
 
-def _evaluator(preparation: Preparation, loader: DataLoader[Batch]) -> Callable[[Callable[[Batch], None]], Evaluation]:
+@dataclass(frozen=True)
+class EvaluationLoaders:
+    """The measured pictures, and their features while those hold."""
+
+    pictures: DataLoader[Batch]
+    caches: FeatureCaches | None
+
+    @cached_property
+    def features(self) -> DataLoader[Batch] | None:
+        """None without a cache."""
+        return self.caches.evaluation_loader() if self.caches else None
+
+    @property
+    def now(self) -> DataLoader[Batch]:
+        """What the model as it is takes."""
+        holds = self.caches is not None and self.caches.holds()
+        return self.features if self.features is not None and holds else self.pictures
+
+    def end(self) -> None:
+        """End the processes of both."""
+        for loader in (self.pictures, self.features):
+            if loader is not None:
+                end_workers(loader)
+
+
+def _evaluator(preparation: Preparation, loaders: EvaluationLoaders) -> Callable[[Callable[[Batch], None]], Evaluation]:
     """A function that evaluates the model as it is now, calling back before each batch."""
     return lambda on_batch: evaluate_model(
         preparation.model,
         preparation.measured,
-        loader,
+        loaders.now,
         build_answers(preparation.experiment, preparation.measured, preparation.model.size_multiple),
         precision=preparation.precision,
         on_batch=on_batch,

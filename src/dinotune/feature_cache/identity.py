@@ -1,0 +1,76 @@
+"""What features depend on beside the pictures: weights, cut, views, arithmetic. Other values make another cache."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor
+
+import dinotune
+from dinotune import config
+from dinotune.backbones.base import Backbone
+from dinotune.device import Precision
+from dinotune.model import Model
+
+VIEW_SETTINGS = ("resize", "size", "max_size")
+"""Settings of the data that decide what a view shows, beside the augmentation."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The identity of a cache, and the folder that it gets."""
+
+    values: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Short hash of all values."""
+        return hashlib.sha256(json.dumps(self.values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def folder(self, root: Path) -> Path:
+        """Its folder below that of all caches."""
+        return root / f"{self.values['data']}-{self.values['split']}-{self.digest}"
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """Names of the values that are not those of another one."""
+        return [name for name in {**self.values, **other} if self.values.get(name) != other.get(name)]
+
+
+def identity_of(
+    model: Model, experiment: config.Experiment, precision: Precision, split: str, *, training: bool
+) -> Identity:
+    """The identity of the features of a split, seen as in training or as in an evaluation."""
+    backbone, data = model.backbone, experiment.data
+    views = {name: data.model_dump()[name] for name in VIEW_SETTINGS}
+    if training:
+        views |= {"augmentation": data.augmentation.model_dump(), "seed": experiment.seed}
+    values = {
+        "data": data.root.resolve().name if data.root else "data",
+        "split": split if training else f"{split}-plain",
+        "code": [dinotune.__version__, timm.__version__],
+        "backbone": backbone.identity.id,
+        "weights": _hash(_frozen_weights(backbone)),
+        "cut": vars(backbone.cut_place),
+        "normalisation": [backbone.mean, backbone.std],
+        "views": views,
+        "size_multiple": model.size_multiple,
+        "labels": experiment.needs,
+        "precision": precision,
+        "storage": experiment.feature_cache.storage,
+    }
+    return Identity(json.loads(json.dumps(values)))
+
+
+def _frozen_weights(backbone: Backbone) -> Iterable[Tensor]:
+    return (parameter for parameter in backbone.parameters() if not parameter.requires_grad)
+
+
+def _hash(tensors: Iterable[Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
