@@ -59,7 +59,7 @@ def object_classes(place: SplitPlace, pairs: Sequence[Pair], findings: Findings)
         beside = SplitPlace(place.annotations.with_name(CLASSES.voc), (), classes=place.classes)
         masks = [_class_mask(pair.mask) for pair in pairs]
         if all(mask.is_file() for mask in masks):
-            own = own_classes(beside, masks, masks, None, findings)
+            own = own_classes(beside, masks, None, findings)
             if any(name.lower() != BACKGROUND for name in own.labels.names):
                 return _by_majority(own.labels, own.coding)
     return ObjectClasses(LabelSet((_one_name(place),), (1,)), _alike)

@@ -2,14 +2,12 @@
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from dinotune.data.formats.base import SplitPlace
 from dinotune.data.formats.labelled_pictures import sizes_of
 from dinotune.data.formats.mask_folder.classes import matched, own_classes
-from dinotune.data.formats.mask_folder.layout import find_mask_folder
 from dinotune.data.formats.mask_folder.pairs import Pair, find_pairs
 from dinotune.data.images import is_turned
 from dinotune.data.mask_files import MaskCoding, MaskFile
@@ -28,21 +26,10 @@ def read_mask_folder(place: SplitPlace, name: str, labels: LabelSet | None, find
         FileError: there are no pictures with masks, or nothing says what the masks mean.
     """
     pairs = find_pairs(place, findings)
-    masks = [pair.mask for pair in pairs]
-    own = own_classes(place, masks, _training_masks(place, masks), labels, findings)
+    own = own_classes(place, [pair.mask for pair in pairs], labels, findings)
     classes = matched(own, labels, place, findings)
     images = list(_images(pairs, classes.coding, findings))
     return Records.from_images(name, classes.labels, images, classes.notes)
-
-
-def _training_masks(place: SplitPlace, own: Sequence[Path]) -> Sequence[Path]:
-    """Masks of the training split, whose values are the classes where nothing names them; these where there is none."""
-    try:
-        found = find_mask_folder(place.classes) if place.classes is not None else {}
-        clear = "train" in found and not found["train"].unclear
-        return [pair.mask for pair in find_pairs(found["train"], Findings())] if clear else own
-    except DataError:  # none that pairs up: then the split was named by the settings
-        return own
 
 
 def _images(pairs: Sequence[Pair], coding: MaskCoding, findings: Findings) -> list[ImageRecord]:
