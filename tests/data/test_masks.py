@@ -122,7 +122,7 @@ def test_objects_as_masks_and_as_classes(tmp_path: Path) -> None:
             annotations=[
                 annotation(1, inner, [12, 7, 8, 5], category_id=18, area=40),
                 annotation(2, SQUARE, [10, 5, 20, 10], area=200),
-                annotation(3, None, [30, 30, 9, 9]),
+                annotation(3, None, [25.5, 12.5, 14, 27], category_id=18, area=1),
             ],
         )
     data = config.Data(root=tmp_path)
@@ -132,9 +132,13 @@ def test_objects_as_masks_and_as_classes(tmp_path: Path) -> None:
     assert (object_masks(objects[0]) == [pixels((12, 7, 20, 12)), pixels((10, 5, 30, 15))]).all()
     classes = read_records(data, "train", seed=0, needs="semantic_masks")
     assert classes.labels.names == ("background", "dog", "mug")
-    wanted = pixels((10, 5, 30, 15)) * 2 - pixels((12, 7, 20, 12)) * 1
-    assert (class_map(classes[0]) == wanted).all(), "the smaller object lies on top"
+    wanted = pixels((10, 5, 30, 15)) * 2 - pixels((12, 7, 20, 12)) * 1 - pixels((25, 12, 40, 40)) * 1
+    wanted[12:15, 25:30] = 2
+    assert (class_map(classes[0]) == wanted).all(), "the smaller object lies on top, a box that is ignored below all"
+    assert classes.notes[-1] == "1 object without a mask painted as a box that is ignored"
     assert (class_map(classes[1]) == 0).all()
+    notes = formats.WRITERS["mask_folder"]({"train": classes}, tmp_path / "out", "link")
+    assert "2 × object painted: a mask folder holds classes of pixels" in notes
     assert read_records(data, "train", seed=0).segments is None
 
 

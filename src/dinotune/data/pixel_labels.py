@@ -1,8 +1,11 @@
 """Labels of pixels at the size of the picture: a class for each, or the pixels of each object."""
 
+import math
+
 import numpy as np
 from jaxtyping import Bool, Int16, Int64
 
+from dinotune.config.tasks import IGNORED
 from dinotune.data.mask_files import read_class_map
 from dinotune.data.records import ImageRecord
 from dinotune.data.rle import decode_mask
@@ -12,7 +15,7 @@ def class_map(record: ImageRecord) -> Int16[np.ndarray, "height width"]:
     """0-based class of each pixel, `IGNORED` where none counts: from the mask file, or else painted from the objects.
 
     Of overlapping objects the smaller one is on top. Ignore regions (crowds) are painted too: their pixels show the
-    class.
+    class. Of objects without a mask the box is ignored where no other object lies.
 
     Raises:
         DataError: the mask file cannot be used.
@@ -22,7 +25,11 @@ def class_map(record: ImageRecord) -> Int16[np.ndarray, "height width"]:
         return read_class_map(record.mask, hw)
     painted = np.zeros(hw, np.int16)
     assert record.segments is not None, "the data has masks"
-    for row in np.argsort(-record.areas, kind="stable").tolist():
+    masked = np.array([bool(text) for text in record.segments], np.bool_)
+    for left, top, right, bottom in record.boxes[~masked].tolist():
+        painted[math.floor(top) : math.ceil(bottom), math.floor(left) : math.ceil(right)] = IGNORED
+    order = np.argsort(-record.areas, kind="stable")
+    for row in order[masked[order]].tolist():
         painted[decode_mask(record.segments[row], hw)] = record.labels[row]
     return painted
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
 FARTHEST = 3
 """Points beyond so many times the longer side are no slip of the hand; painting them takes memory without bound."""
@@ -22,6 +22,11 @@ class Segments:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def present(self) -> Bool[np.ndarray, "objects"]:
+        """Which objects have a mask."""
+        return np.diff(self.offsets) > 0
 
     def texts(self, first: int, last: int) -> tuple[str, ...]:
         """Those of the objects from `first` up to but without `last`."""

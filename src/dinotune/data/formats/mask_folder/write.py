@@ -77,7 +77,8 @@ def _values(labels: LabelSet) -> tuple[int, ...]:
 def _notes(splits: Splits, labels: LabelSet, values: tuple[int, ...]) -> Iterator[str]:
     if values != labels.ids:
         yield f"ids of classes become {some(values)}: a mask folder holds 0 to {LARGEST_VALUE} without {IGNORED_VALUE}"
-    if objects := sum(len(records.boxes) for records in splits.values()):
+    segments = [records.segments for records in splits.values() if records.segments is not None]
+    if objects := sum(int(own.present.sum()) for own in segments):
         yield f"{objects} × object painted: a mask folder holds classes of pixels"
     if ignored := [name for name in labels.names if is_ignored_name(name)]:
         yield f"classes that are ignored where a mask folder is read, by their names: {some(ignored, 10)}"
