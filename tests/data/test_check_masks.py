@@ -132,6 +132,20 @@ def test_objects_with_masks_stay_objects(tmp_path: Path) -> None:
     assert (painted.has, dict(painted.classes)) == ("semantic_masks", {"background": 2, "dog": 0, "mug": 1})
 
 
+def test_broken_run_lengths_are_named(tmp_path: Path) -> None:
+    square, broken = [[10, 5, 30, 5, 30, 15, 10, 15]], {"size": [40, 60], "counts": "zz~~"}
+    entry = {"image_id": 7, "category_id": 90, "bbox": [10, 5, 20, 10]}
+    segments: tuple[object, ...]
+    for split, segments in (("train", (square, broken, broken)), ("val", (square,))):
+        entries = [{"id": number, "segmentation": each, **entry} for number, each in enumerate(segments, 1)]
+        write_coco_set(tmp_path, split, f"images/{split}", annotations=entries)
+    (said,) = check(tmp_path, needs="instance_masks").findings.stopping
+    assert (said.kind, said.file) == (Kind.UNPAINTABLE_MASK, tmp_path / "images/train/seven.jpg")
+    assert said.message.startswith("object 2 of 3: the mask of an object cannot be read: ")
+    assert said.message.endswith("; and 1 more")
+    assert check(tmp_path, needs="boxes").findings.stopping == []
+
+
 def test_beside_layouts_have_no_orphans(tmp_path: Path) -> None:
     for split in ("train", "valid"):
         for number in range(2):

@@ -89,6 +89,7 @@ class Kind(Enum):
     UNKNOWN_VALUE = Rule("mask with values of no class", "picture left out", stops=True)
     ALL_IGNORED = Rule("mask without a pixel that counts", "kept", stops=False)
     MALFORMED_MASK = Rule("mask of an object that cannot be read", "object kept without it", stops=True)
+    UNPAINTABLE_MASK = Rule("object whose mask cannot be painted", "picture left out", stops=True)
     UNEQUAL_LISTS = Rule("boxes and labels of different number", "picture left out", stops=True)
 
     BROKEN_YAML = Rule("file that is not readable as YAML", "not read", stops=True)

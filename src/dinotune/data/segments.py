@@ -33,6 +33,10 @@ class Segments:
         ends = self.offsets[first : last + 1].tolist()
         return tuple(self.text[a:b].tobytes().decode() for a, b in itertools.pairwise(ends))
 
+    def part(self, first: int, last: int) -> "Segments":
+        """Those of the same objects as `texts`, without a copy."""
+        return Segments(self.text, self.offsets[first : last + 1])
+
     def select(self, rows: Int64[np.ndarray, "chosen"]) -> "Segments":
         """Those of these objects, in this order."""
         return Segments.from_texts(text for row in rows.tolist() for text in self.texts(row, row + 1))

@@ -60,10 +60,7 @@ def write_masks(
     for split, records in splits.items():
         place_pictures(records, [out / target for target in targets[split]], pictures)
         for image, target in zip(images_of(records), targets[split], strict=True):
-            try:
-                mask = Image.fromarray(pixels(image))
-            except DataError as error:
-                raise DataError(f"{image.path}: {error}") from None
+            mask = Image.fromarray(pixels(image))
             path = out / folder / Path(*target.parts[1:]).with_suffix(".png")
             write_atomically(path, lambda temporary, mask=mask: mask.save(temporary, "PNG"))  # type: ignore[misc]
 
