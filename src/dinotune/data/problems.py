@@ -60,6 +60,7 @@ class Kind(Enum):
     HUGE_PICTURE = Rule("picture too large to decode safely", "left out", stops=True)
     WRONG_SIZE = Rule("picture of another size than annotated", "left out", stops=True)
     ROTATED_PICTURE = Rule("EXIF rotation that the annotation does not fit", "not rotated", stops=False)
+    UNCLEAR_TURN = Rule("EXIF turn that its mask may lack", "picture turned, its mask as stored", stops=False)
     OTHER_FORMAT = Rule("picture of another format than its name says", "read as what it is", stops=False)
     OTHER_COLOURS = Rule("picture that is not 8-bit RGB or grey", "converted", stops=False)
 
