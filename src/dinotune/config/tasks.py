@@ -20,6 +20,12 @@ NEEDS: dict[TaskName, LabelKind] = {
 IGNORED = -1
 """Class of pixels that neither teach nor count."""
 
+IGNORED_VALUE = 255
+"""What mask files usually hold where pixels neither teach nor count."""
+
+BACKGROUND = "background"
+"""Class of the pixels that belong to nothing else; painted objects lie on it."""
+
 
 class Scores(NamedTuple):
     """Names of a task's scores; higher is better."""

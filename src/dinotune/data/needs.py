@@ -5,13 +5,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool
 
-from dinotune.config.tasks import LabelKind
+from dinotune.config.tasks import BACKGROUND, LabelKind
 from dinotune.data.problems import counted
 from dinotune.data.records import LabelSet, Records
 from dinotune.errors import DataError
-
-BACKGROUND = "background"
-"""Class of the pixels that belong to no object, where classes of pixels come from objects."""
 
 
 def as_needed(records: Records, needs: LabelKind | None, wanted: LabelSet | None = None) -> Records:

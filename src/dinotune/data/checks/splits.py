@@ -8,12 +8,11 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from dinotune import config
-from dinotune.config.tasks import LabelKind
+from dinotune.config.tasks import BACKGROUND, LabelKind
 from dinotune.data.buckets import network_size
 from dinotune.data.checks.masks import PixelCounts
 from dinotune.data.formats.base import SplitPlace, is_picture_name
 from dinotune.data.formats.voc.layout import xml_files
-from dinotune.data.needs import BACKGROUND
 from dinotune.data.problems import Kind, Problem, some
 from dinotune.data.records import Records
 

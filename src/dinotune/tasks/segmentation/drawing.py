@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int16
 from PIL import Image, ImageDraw, ImageFont
 
-from dinotune.config.tasks import IGNORED
+from dinotune.config.tasks import BACKGROUND, IGNORED
 from dinotune.tasks.colours import class_colour
 
 OPACITY = 0.5
@@ -28,7 +28,7 @@ def draw_classes(image: Image.Image, classes: Int16[np.ndarray, "height width"],
     pixels = np.asarray(image.convert("RGB"), np.float32)
     palette = np.array([(0, 0, 0), *(class_colour(label) for label in range(len(names)))], np.float32)
     covered = classes != IGNORED
-    if names[0].lower() == "background":
+    if names[0].lower() == BACKGROUND:
         covered &= classes != 0
     weight = OPACITY * covered[..., None]
     mixed = pixels * (1 - weight) + palette[classes.astype(np.int64) - IGNORED] * weight

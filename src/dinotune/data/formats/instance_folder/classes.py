@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
+from dinotune.config.tasks import BACKGROUND
 from dinotune.data.formats.base import SplitPlace
 from dinotune.data.formats.instance_folder.layout import OBJECTS
 from dinotune.data.formats.instance_folder.regions import Regions
@@ -23,8 +24,6 @@ from dinotune.data.records import LabelSet
 
 NAMELESS = "object"
 """The class of objects that nothing names."""
-
-BACKGROUND = "background"
 
 THINGS = {id_: name for id_, name in CITYSCAPES_NAMES.items() if id_ >= 24}
 """Cityscapes' classes with numbered objects."""

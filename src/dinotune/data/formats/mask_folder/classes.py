@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dinotune.config.tasks import BACKGROUND
 from dinotune.data.formats.base import SplitPlace
 from dinotune.data.formats.class_names import MOST_CLASSES, clear_by_id, with_ids_of
 from dinotune.data.formats.mask_folder.class_files import class_files
@@ -21,7 +22,7 @@ NAME_THEM = "write classes.yaml with a line `classes: {0: NAME, 1: NAME}`"
 MOST_SCANNED = 2000
 """So many masks are looked into for their values; those of others are errors when they are read."""
 
-TWO = ("background", "foreground")
+TWO = (BACKGROUND, "foreground")
 
 
 @dataclass(frozen=True)

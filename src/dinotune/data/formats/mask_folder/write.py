@@ -7,6 +7,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from dinotune.config.tasks import IGNORED_VALUE
 from dinotune.data.formats.mask_folder.class_files import OURS
 from dinotune.data.formats.mask_folder.meanings import is_ignored_name
 from dinotune.data.formats.writing import (
@@ -22,9 +23,6 @@ from dinotune.data.problems import some
 from dinotune.data.records import ImageRecord, LabelSet
 from dinotune.errors import DataError
 from dinotune.files import write_atomically, write_text
-
-IGNORED_VALUE = 255
-"""Of pixels that are no class, as nearly all data sets have it."""
 
 LARGEST_VALUE = 2**16 - 1
 """Of a grey PNG."""
