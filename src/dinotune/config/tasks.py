@@ -17,6 +17,14 @@ NEEDS: dict[TaskName, LabelKind] = {
 }
 """The labels that a task learns from."""
 
+MEASURED_BY: dict[TaskName, tuple[str, ...]] = {
+    "detection": ("max_detections",),
+    "classification": (),
+    "segmentation": ("window", "window_stride"),
+    "instance_segmentation": ("max_detections",),
+}
+"""The settings of the evaluation that are for some tasks alone."""
+
 IGNORED = -1
 """Class of pixels that neither teach nor count."""
 
