@@ -1,5 +1,6 @@
 """The check of masks: every way to be broken is named, and each class is counted by what its pixels show."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from dinotune import config
 from dinotune.config.tasks import LabelKind
 from dinotune.data.checks.data_set import DataCheck, check_data, decode
+from dinotune.data.checks.masks import PixelCounts
 from dinotune.data.checks.report import describe, to_json
 from dinotune.data.checks.splits import check_splits
 from dinotune.data.problems import Findings, Kind
@@ -99,6 +101,21 @@ def test_classes_are_compared_by_what_masks_show(root: Path) -> None:
         Kind.UNTRAINED_CLASS: "val has pictures of ship; train has none",
         Kind.UNUSED_CLASS: "1 of 4 classes have no pictures in train, val: cloud",
     }
+
+
+def test_rare_classes_are_told_with_what_helps(root: Path) -> None:
+    """Nothing repeats pictures whose classes stand in mask files alone; of objects it is known."""
+    records = {"train": read_records(config.Data(root=root), "train", seed=0, needs="semantic_masks")}
+    objects = replace(records["train"], mask_files=None, image_labels=np.zeros(3, np.int64), has="classes")
+    pixels = {"train": PixelCounts(np.array([100, 60, 2]), np.array([9, 9, 9]), 100, 0, 100)}
+    for train, ends in (
+        (records["train"], "of ship (2)"),
+        (objects, "of ship (2); data.repeat_rare shows them more often"),
+    ):
+        (said,) = check_splits({"train": train}, {"train": root}, pixels)
+        assert said.kind is Kind.RARE_CLASS
+        assert said.message.endswith(ends)
+        assert "repeat_rare" not in said.kind.value.remedy
 
 
 def test_a_sample_is_named_as_such(root: Path) -> None:

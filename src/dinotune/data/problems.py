@@ -72,7 +72,7 @@ class Kind(Enum):
     ORPHAN_ANNOTATION = Rule("annotation file that no split lists", "not used", stops=False)
     UNUSED_CLASS = Rule("classes without a label", "kept", stops=False)
     UNTRAINED_CLASS = Rule("classes that training pictures do not show", "cannot be learnt", stops=False)
-    RARE_CLASS = Rule("rare classes", "kept; data.repeat_rare shows them more often", stops=False)
+    RARE_CLASS = Rule("rare classes", "kept", stops=False)
     SMALL_OBJECTS = Rule("objects smaller than a patch", "kept", stops=False)
 
     LABEL_COLUMNS = Rule("label line with a wrong number of columns", "left out", stops=True)

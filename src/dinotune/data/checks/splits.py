@@ -72,7 +72,8 @@ def check_splits(
         listed = some((f"{names[i]} ({trained[i]:,})" for i in rare), LISTED)
         most = trained.argmax()
         message = f"train has {trained[most]:,} {labels} of {names[most]}, but {RARE} times fewer or less of {listed}"
-        yield Problem(Kind.RARE_CLASS, files["train"], message)
+        remedy = "; data.repeat_rare shows them more often" if records["train"].mask_files is None else ""
+        yield Problem(Kind.RARE_CLASS, files["train"], message + remedy)
 
 
 def class_counts(records: Records, pixels: PixelCounts | None = None) -> Int64[np.ndarray, "classes"]:
