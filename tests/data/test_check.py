@@ -127,6 +127,8 @@ def test_many_kinds_are_covered() -> None:
             "UNKNOWN_VALUE",
             "ALL_IGNORED",
             "MALFORMED_MASK",
+            "UNPAINTABLE_MASK",
+            "UNCLEAR_TURN",
         ),
         *("BROKEN_YAML", "UNCLEAR_CLASS", "NAMELESS_CLASSES", "CLASS_COUNT", "STALE_PATH"),
         "BROKEN_BATCH",

@@ -1,5 +1,6 @@
 """The check of masks: every way to be broken is named, and each class is counted by what its pixels show."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from dinotune import config
 from dinotune.config.tasks import LabelKind
 from dinotune.data.checks.data_set import DataCheck, check_data, decode
+from dinotune.data.checks.masks import PixelCounts
 from dinotune.data.checks.report import describe, to_json
 from dinotune.data.checks.splits import check_splits
 from dinotune.data.problems import Findings, Kind
@@ -101,6 +103,21 @@ def test_classes_are_compared_by_what_masks_show(root: Path) -> None:
     }
 
 
+def test_rare_classes_are_told_with_what_helps(root: Path) -> None:
+    """Nothing repeats pictures whose classes stand in mask files alone; of objects it is known."""
+    records = {"train": read_records(config.Data(root=root), "train", seed=0, needs="semantic_masks")}
+    objects = replace(records["train"], mask_files=None, image_labels=np.zeros(3, np.int64), has="classes")
+    pixels = {"train": PixelCounts(np.array([100, 60, 2]), np.array([9, 9, 9]), 100, 0, 100)}
+    for train, ends in (
+        (records["train"], "of ship (2)"),
+        (objects, "of ship (2); data.repeat_rare shows them more often"),
+    ):
+        (said,) = check_splits({"train": train}, {"train": root}, pixels)
+        assert said.kind is Kind.RARE_CLASS
+        assert said.message.endswith(ends)
+        assert "repeat_rare" not in said.kind.value.remedy
+
+
 def test_a_sample_is_named_as_such(root: Path) -> None:
     records = {"train": read_records(config.Data(root=root), "train", seed=0, needs="semantic_masks")}
     write_mask(root / "masks/train/0.png", np.zeros((4, 6)))
@@ -130,6 +147,20 @@ def test_objects_with_masks_stay_objects(tmp_path: Path) -> None:
     assert (found.splits[0].has, found.splits[0].boxes) == ("instance_masks", 1)
     painted = check(tmp_path, needs="semantic_masks").splits[0]
     assert (painted.has, dict(painted.classes)) == ("semantic_masks", {"background": 2, "dog": 0, "mug": 1})
+
+
+def test_broken_run_lengths_are_named(tmp_path: Path) -> None:
+    square, broken = [[10, 5, 30, 5, 30, 15, 10, 15]], {"size": [40, 60], "counts": "zz~~"}
+    entry = {"image_id": 7, "category_id": 90, "bbox": [10, 5, 20, 10]}
+    segments: tuple[object, ...]
+    for split, segments in (("train", (square, broken, broken)), ("val", (square,))):
+        entries = [{"id": number, "segmentation": each, **entry} for number, each in enumerate(segments, 1)]
+        write_coco_set(tmp_path, split, f"images/{split}", annotations=entries)
+    (said,) = check(tmp_path, needs="instance_masks").findings.stopping
+    assert (said.kind, said.file) == (Kind.UNPAINTABLE_MASK, tmp_path / "images/train/seven.jpg")
+    assert said.message.startswith("object 2 of 3: the mask of an object cannot be read: ")
+    assert said.message.endswith("; and 1 more")
+    assert check(tmp_path, needs="boxes").findings.stopping == []
 
 
 def test_beside_layouts_have_no_orphans(tmp_path: Path) -> None:

@@ -266,15 +266,49 @@ def test_no_masks_at_all(tmp_path: Path) -> None:
         read_records(data, "train", seed=0)
 
 
-def test_a_mask_may_fit_the_picture_as_stored(tmp_path: Path) -> None:
-    """Drawing tools that know nothing of EXIF; pixels must lie where they were drawn."""
-    write_mask(tmp_path / "masks/a.png", PLAIN)
+MASKS = {"mask_folder": "masks", "instance_folder": "instances"}
+
+
+def turn(path: Path, orientation: int) -> None:
+    """Give a file an EXIF orientation."""
     exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6
-    (tmp_path / "images").mkdir()
-    Image.new("RGB", (6, 4)).save(tmp_path / "images/a.jpg", exif=exif)
-    records, _ = read(tmp_path)
+    exif[ExifTags.Base.Orientation] = orientation
+    with Image.open(path) as image:
+        image.load()
+    image.save(path, exif=exif)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_a_mask_may_fit_the_picture_as_stored(tmp_path: Path, kind: str) -> None:
+    """Drawing tools that know nothing of EXIF; pixels must lie where they were drawn."""
+    write_pair(tmp_path / "images/a.jpg", tmp_path / MASKS[kind] / "a.png")
+    turn(tmp_path / "images/a.jpg", 6)
+    records, problems = read(tmp_path, kind=kind)
     assert records.sizes_hw.tolist() == [[4, 6]]
+    assert Kind.UNCLEAR_TURN not in {problem.kind for problem in problems}
+
+
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize(("orientation", "square"), [(3, False), (4, False), (2, True), (6, True), (8, True)])
+def test_turns_that_no_size_tells_are_remarked(tmp_path: Path, orientation: int, square: bool, kind: str) -> None:
+    pixels = np.zeros((6, 6), int) if square else PLAIN
+    for name in "ab":
+        write_pair(tmp_path / f"images/{name}.jpg", tmp_path / MASKS[kind] / f"{name}.png", pixels)
+    turn(tmp_path / "images/b.jpg", orientation)
+    _, problems = read(tmp_path, kind=kind)
+    (said,) = [problem for problem in problems if problem.kind is Kind.UNCLEAR_TURN]
+    assert said.file.name == "b.jpg"
+    assert said.message.startswith(f"EXIF orientation {orientation}: both ways have the size of b.png")
+    assert not said.kind.value.stops
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_exif_in_a_mask_changes_nothing(tmp_path: Path, orientation: int) -> None:
+    write_pair(tmp_path / "images/a.jpg", tmp_path / "masks/a.png")
+    turn(tmp_path / "masks/a.png", orientation)
+    records, problems = read(tmp_path)
+    assert ids_of(records) == PLAIN_IDS
+    assert {problem.kind for problem in problems} == {Kind.NAMELESS_CLASSES}
 
 
 def pixels_of(path: Path) -> np.ndarray:

@@ -140,8 +140,9 @@ def turned_file(tmp_path: Path, orientation: int, name: str = "x.png") -> Path:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("annotated", [False, True])
-def test_exif_rotation_is_applied_where_it_fits(tmp_path: Path, orientation: int, annotated: bool) -> None:
-    path = turned_file(tmp_path, orientation)
+@pytest.mark.parametrize("name", ["x.png", "x.tif"])
+def test_exif_rotation_is_applied_where_it_fits(tmp_path: Path, orientation: int, annotated: bool, name: str) -> None:
+    path = turned_file(tmp_path, orientation, name)
     expected = UPRIGHT[orientation](CORNERS)
     height, width = expected.shape[:2]
     assert image_size_hw(path) == (height, width)

@@ -121,6 +121,20 @@ def test_nameless_classes_are_those_of_the_training_masks(tmp_path: Path) -> Non
     assert (again.labels, problems, ids_of(again)) == (val.labels, [], [[0, 9], [0, 9]])
 
 
+def test_values_mean_what_they_mean_in_the_training_masks(tmp_path: Path) -> None:
+    """A split whose masks happen to be all black, or to fit another file, is read like the rest."""
+    for split, pixels in (("train", [[0, 255]]), ("val", [[0, 0]]), ("test", [[0, 3]])):
+        write_pair(tmp_path / f"images/{split}/a.jpg", tmp_path / f"masks/{split}/a.png", values(*pixels))
+    (tmp_path / "classes.yaml").write_text("classes: ['no', 'yes']")
+    (tmp_path / "other.yaml").write_text("names: [a, b, c, d]")
+    train, val, test = (read(tmp_path, split)[0] for split in ("train", "val", "test"))
+    assert train.labels == val.labels == test.labels == LabelSet(("no", "yes"), (0, 1))
+    codings = [records.mask_files.coding for records in (train, val, test) if records.mask_files is not None]
+    assert [coding.values for coding in codings] == [(0, 255)] * 3
+    with pytest.raises(DataError, match=r"pixels of no known class: 3 \(3 px\)"):
+        class_map(test[0])
+
+
 def test_classes_of_a_model_are_matched_by_name(tmp_path: Path) -> None:
     write_pair(tmp_path / "images/a.jpg", tmp_path / "masks/a.png")
     (tmp_path / "classes.txt").write_text("sky\nsea\nship\n")

@@ -134,6 +134,14 @@ def test_what_a_mask_folder_cannot_hold_is_refused_or_said(tmp_path: Path) -> No
         WRITERS["instance_folder"]({"train": one}, tmp_path / "out", "copy")
 
 
+@pytest.mark.parametrize(("kind", "needs"), [("mask_folder", "semantic_masks"), ("instance_folder", "instance_masks")])
+def test_a_broken_object_is_named_once(tmp_path: Path, kind: str, needs: LabelKind) -> None:
+    objects(tmp_path / "in", (SQUARE, 200), ({"size": [40, 60], "counts": "zz~~"}, 9))
+    train = read_records(config.Data(root=tmp_path / "in"), "train", seed=0, needs=needs)
+    with pytest.raises(DataError, match=r"^\S+seven\.jpg: object 2 of 2: the mask of an object cannot be read: [^/]+$"):
+        WRITERS[kind]({"train": train}, tmp_path / "out", "copy")
+
+
 def objects(root: Path, *segmentations: Any, **more: Any) -> None:
     entries = [
         {"id": number, "image_id": 7, "category_id": 18, "bbox": [1, 1, 40, 30], "segmentation": polygon, "area": area}

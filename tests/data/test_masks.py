@@ -13,7 +13,7 @@ from dinotune.data.formats.base import MaskOptions, SplitPlace
 from dinotune.data.pixel_labels import class_map, object_masks
 from dinotune.data.problems import Findings, Kind
 from dinotune.data.records import LabelSet, Records
-from dinotune.data.rle import decode_mask, encode_mask
+from dinotune.data.rle import check_mask, decode_mask, encode_mask
 from dinotune.data.splits import read_records
 from dinotune.errors import DataError
 from tests.data.small_sets import write_coco_set, write_picture
@@ -97,12 +97,25 @@ def test_malformed_masks_are_named_and_the_object_kept(tmp_path: Path, segmentat
 
 
 def test_a_broken_text_is_told_when_it_is_painted(tmp_path: Path) -> None:
-    """Nothing but painting finds it."""
+    """No reader decodes it."""
     broken = json.loads(encode_mask(CORNER)) | {"counts": "zz~~"}
     records, findings = coco(tmp_path, annotation(1, broken, [0, 0, 7, 9]))
     assert findings.problems == []
-    with pytest.raises(DataError, match="the mask of an object cannot be read"):
-        object_masks(records[0])
+    for paint in (object_masks, class_map):
+        with pytest.raises(DataError, match=r"seven\.jpg: object 1 of 1: the mask of an object cannot be read"):
+            paint(records[0])
+
+
+@pytest.mark.parametrize("counts", ["", "0", "55", "zz~~", "é", "09o000000000000XR", "09o000000000000XR2", "09XR211"])
+def test_run_lengths_are_checked_as_they_are_painted(counts: str) -> None:
+    text = json.dumps({"size": [40, 60], "counts": counts})
+    try:
+        decode_mask(text, (40, 60))
+    except DataError:
+        with pytest.raises(DataError, match="the mask of an object cannot be read"):
+            check_mask(text, (40, 60))
+    else:
+        check_mask(text, (40, 60))
 
 
 def test_masks_are_left_out_where_nothing_needs_them(tmp_path: Path) -> None:
@@ -122,7 +135,7 @@ def test_objects_as_masks_and_as_classes(tmp_path: Path) -> None:
             annotations=[
                 annotation(1, inner, [12, 7, 8, 5], category_id=18, area=40),
                 annotation(2, SQUARE, [10, 5, 20, 10], area=200),
-                annotation(3, None, [30, 30, 9, 9]),
+                annotation(3, None, [25.5, 12.5, 14, 27], category_id=18, area=1),
             ],
         )
     data = config.Data(root=tmp_path)
@@ -132,9 +145,13 @@ def test_objects_as_masks_and_as_classes(tmp_path: Path) -> None:
     assert (object_masks(objects[0]) == [pixels((12, 7, 20, 12)), pixels((10, 5, 30, 15))]).all()
     classes = read_records(data, "train", seed=0, needs="semantic_masks")
     assert classes.labels.names == ("background", "dog", "mug")
-    wanted = pixels((10, 5, 30, 15)) * 2 - pixels((12, 7, 20, 12)) * 1
-    assert (class_map(classes[0]) == wanted).all(), "the smaller object lies on top"
+    wanted = pixels((10, 5, 30, 15)) * 2 - pixels((12, 7, 20, 12)) * 1 - pixels((25, 12, 40, 40)) * 1
+    wanted[12:15, 25:30] = 2
+    assert (class_map(classes[0]) == wanted).all(), "the smaller object lies on top, a box that is ignored below all"
+    assert classes.notes[-1] == "1 object without a mask painted as a box that is ignored"
     assert (class_map(classes[1]) == 0).all()
+    notes = formats.WRITERS["mask_folder"]({"train": classes}, tmp_path / "out", "link")
+    assert "2 × object painted: a mask folder holds classes of pixels" in notes
     assert read_records(data, "train", seed=0).segments is None
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dinotune import config
 from dinotune.heads.class_losses import CrossEntropyClasses
-from dinotune.heads.mask_decoder.criterion import MaskCriterion
+from dinotune.heads.mask_decoder.criterion import PAIRS_AT_ONCE, MaskCriterion
 from dinotune.heads.mask_decoder.outputs import MaskOutputs
 from dinotune.heads.mask_decoder.points import PlaceSampler, share_at, values_at
 from dinotune.heads.mask_decoder.targets import MaskTargets, class_targets, object_targets
@@ -276,6 +276,38 @@ def test_losses_and_gradients_are_finite(kind: str, points: int, objects: tuple[
     losses.total.backward()
     assert torch.isfinite(losses.total)
     assert all(tensor.grad is not None and torch.isfinite(tensor.grad).all() for tensor in vars(outputs).values())
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 9])
+def test_few_pairs_at_a_time_give_the_same_losses_and_gradients(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    def taught() -> tuple[Losses, Tensor]:
+        outputs = make_outputs(2, 2, 6)
+        outputs.pixels.requires_grad_()
+        losses = make_criterion()(outputs, object_targets(make_targets(5, 2)))
+        losses.total.backward()
+        assert outputs.pixels.grad is not None
+        return losses, outputs.pixels.grad
+
+    losses, gradient = taught()
+    monkeypatch.setattr("dinotune.heads.mask_decoder.criterion.PAIRS_AT_ONCE", at_once)
+    few, few_gradient = taught()
+    assert few.values() == pytest.approx(losses.values(), rel=1e-5)
+    torch.testing.assert_close(few_gradient, gradient)
+
+
+def test_places_are_chosen_for_a_limited_number_of_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many objects a picture has and layers answer for them."""
+    seen: list[int] = []
+    unsure = PlaceSampler.unsure
+
+    def counting(sampler: PlaceSampler, logits: Tensor, counted: Tensor) -> Tensor:
+        seen.append(len(logits))
+        return unsure(sampler, logits, counted)
+
+    monkeypatch.setattr(PlaceSampler, "unsure", counting)
+    make_criterion(points=60)(make_outputs(3, 1, 100), object_targets(make_targets(90)))
+    assert sum(seen) == 3 * 90
+    assert max(seen) <= PAIRS_AT_ONCE
 
 
 def test_costs_that_are_not_finite_give_a_loss_that_is_not() -> None:

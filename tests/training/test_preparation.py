@@ -58,6 +58,41 @@ def test_settings_without_effect_are_named(
     assert ignored_settings(changed(small_experiment, *overrides), steps_per_epoch=6) == said
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["head=linear_segmenter", "evaluation.window=64", "evaluation.window_stride=32"], []),
+        (
+            ["head=mask_decoder", "evaluation.window_stride=32"],
+            ["evaluation.window_stride: does nothing while evaluation.window is null"],
+        ),
+        (["head=instance_mask_decoder", "evaluation.max_detections=90"], []),
+        (
+            ["evaluation.window=64", "evaluation.window_stride=32"],
+            [
+                "evaluation.window: does nothing while head.kind is faster_rcnn",
+                "evaluation.window_stride: does nothing while head.kind is faster_rcnn",
+            ],
+        ),
+        (
+            ["head=linear_segmenter", "evaluation.max_detections=90"],
+            ["evaluation.max_detections: does nothing while head.kind is linear_segmenter"],
+        ),
+        (
+            ["head=linear_classifier", "evaluation.max_detections=90", "evaluation.window=64"],
+            [
+                "evaluation.max_detections: does nothing while head.kind is linear_classifier",
+                "evaluation.window: does nothing while head.kind is linear_classifier",
+            ],
+        ),
+    ],
+)
+def test_settings_of_other_tasks_are_named(
+    small_experiment: config.Experiment, overrides: list[str], said: list[str]
+) -> None:
+    assert ignored_settings(changed(small_experiment, *overrides), steps_per_epoch=6) == said
+
+
 @pytest.mark.parametrize(("trainable", "said"), [("[]", True), ("1", False)])
 def test_random_weights_that_never_learn_are_named(
     small_experiment: config.Experiment, trainable: str, said: bool

@@ -1,7 +1,10 @@
 """A segmenter of scenes from folder to answers: trained, resumed, measured, compared, used."""
 
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from PIL import Image
 from dinotune import api, cli, config
 from dinotune.config.loading import load_experiment
 from dinotune.errors import DataError, SettingsError
-from dinotune.predictors.segmentation import ClassMap
+from dinotune.predictors.segmentation import ClassMap, SegmentationPredictor
 from tests.mask_folders import NAMES, VALUES, draw_mask_folder
 from tests.training.small_runs import assert_killed_ends_the_same, changed
 
@@ -115,6 +118,28 @@ def test_prediction_writes_masks(run: Path, folder: Path, tmp_path: Path, capsys
     ):
         assert cli.run([*words, *wrong]) != 0
         assert said in capsys.readouterr().err
+
+
+def test_masks_are_written_as_they_come(
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any number of pictures takes the same memory: answers are not held until the last."""
+    answers: list[weakref.ref[ClassMap]] = []
+    written: list[int] = []
+    stream = SegmentationPredictor.stream
+
+    def watched(*args: Any) -> Iterator[tuple[Any, ClassMap]]:
+        for key, answer in stream(*args):
+            answers.append(weakref.ref(answer))
+            written.append(len(list(tmp_path.glob("out/masks/*.png"))))
+            yield key, answer
+        assert answers[0]() is None
+
+    monkeypatch.setattr(SegmentationPredictor, "stream", watched)
+    settings = config.Prediction(write=("json", "masks"), batch_size=1)
+    api.predict_files(run, [folder / "images/train"], out=tmp_path / "out", settings=settings, device="cpu")
+    assert len(answers) == 16
+    assert written[-1] > 0
 
 
 def test_the_command_prints_classes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

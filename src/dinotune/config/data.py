@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from dinotune.config.base import Count, PositiveFloat, Section, Share, Switch, UserPath
+from dinotune.config.tasks import IGNORED_VALUE
 
 Sizes = Annotated[tuple[Count, ...], Field(min_length=1)]
 
@@ -162,7 +163,7 @@ class Data(Section):
     """Annotation format; `auto` looks at the folder, for what the head learns from, and takes COCO or Pascal VOC where others lie beside it."""
     mask_encoding: Literal["auto", "ids", "ade20k", "ade20k_full", "cityscapes", "voc"] = "auto"
     """What pixels of mask files say: plain `ids` of classes; ADE20K's scene parsing, where class 1 is the first; the full ADE20K's colours; Cityscapes' label ids, of which 19 are classes; Pascal VOC's palette. `auto` tells by the folders and files."""
-    ignore_ids: tuple[Annotated[int, Field(strict=True, ge=0)], ...] = (255,)
+    ignore_ids: tuple[Annotated[int, Field(strict=True, ge=0)], ...] = (IGNORED_VALUE,)
     """Values of mask files that neither teach nor count, beside those that the data set names unlabelled."""
     train: Split = Split()
     """Explicit paths of the training split."""

@@ -17,8 +17,22 @@ NEEDS: dict[TaskName, LabelKind] = {
 }
 """The labels that a task learns from."""
 
+MEASURED_BY: dict[TaskName, tuple[str, ...]] = {
+    "detection": ("max_detections",),
+    "classification": (),
+    "segmentation": ("window", "window_stride"),
+    "instance_segmentation": ("max_detections",),
+}
+"""The settings of the evaluation that are for some tasks alone."""
+
 IGNORED = -1
 """Class of pixels that neither teach nor count."""
+
+IGNORED_VALUE = 255
+"""What mask files usually hold where pixels neither teach nor count."""
+
+BACKGROUND = "background"
+"""Class of the pixels that belong to nothing else; painted objects lie on it."""
 
 
 class Scores(NamedTuple):

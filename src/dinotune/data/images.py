@@ -8,7 +8,7 @@ import logging
 import struct
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -90,24 +90,35 @@ def read_image(
     return rgb if turned == 1 else rgb.transpose(UPRIGHT[turned])
 
 
+class Header(NamedTuple):
+    """Size and EXIF orientation of a picture file."""
+
+    stored_hw: tuple[int, int]
+    orientation: int
+    """1..8, as `orientation` has it."""
+
+    @property
+    def upright_hw(self) -> tuple[int, int]:
+        """Height and width after the turn."""
+        return self.stored_hw[::-1] if self.orientation > 4 else self.stored_hw
+
+
 def image_size_hw(path: Path) -> tuple[int, int]:
     """Height and width of what `read_image` gives, from the header alone; DataError for unreadable files."""
+    return read_header(path).upright_hw
+
+
+def read_header(path: Path) -> Header:
+    """What a file says of itself before its pixels; DataError for unreadable files."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                width, height = image.size
-                return (width, height) if orientation(image) > 4 else (height, width)
+                return Header((image.height, image.width), orientation(image))
     except UnidentifiedImageError:
         raise DataError(f"{path}: not a readable picture: {content(path)}") from None
     except (*DECODING_ERRORS, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: not a readable picture: {error}") from None
-
-
-def is_turned(path: Path) -> bool:
-    """Whether height and width of a readable picture are swapped by its EXIF rotation."""
-    with Image.open(path) as image:
-        return orientation(image) > 4
 
 
 def content(path: Path) -> str:
@@ -122,7 +133,9 @@ def content(path: Path) -> str:
 
 
 def orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8 (above 4: height and width swap); 1 where absent or broken."""
+    """EXIF orientation 1..8 (above 4: height and width swap); 1 where absent or broken, and of TIFF, which Pillow turns."""
+    if image.format == "TIFF":
+        return 1
     try:
         # Pillow's own method for PNG decodes the picture to find EXIF behind the pixels; here the header decides.
         value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)

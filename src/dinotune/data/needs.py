@@ -3,21 +3,19 @@
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Bool
 
-from dinotune.config.tasks import LabelKind
+from dinotune.config.tasks import BACKGROUND, LabelKind
 from dinotune.data.problems import counted
 from dinotune.data.records import LabelSet, Records
 from dinotune.errors import DataError
-
-BACKGROUND = "background"
-"""Class of the pixels that belong to no object, where classes of pixels come from objects."""
 
 
 def as_needed(records: Records, needs: LabelKind | None, wanted: LabelSet | None = None) -> Records:
     """Objects with masks as `instance_masks`, or painted as `semantic_masks` behind the class `BACKGROUND`.
 
-    Objects without a mask are left out, which a note says. All other records come back as they are. `wanted` are the
-    classes of a model, to which those of the records were matched.
+    Objects without a mask are left out, or painted as pixels of no class, which a note says. All other records come
+    back as they are. `wanted` are the classes of a model, to which those of the records were matched.
 
     Raises:
         DataError: painted objects need the class `BACKGROUND` before all others, and the classes have it elsewhere, or
@@ -25,21 +23,24 @@ def as_needed(records: Records, needs: LabelKind | None, wanted: LabelSet | None
     """
     if records.has != "boxes" or records.segments is None or needs not in ("instance_masks", "semantic_masks"):
         return records
-    lengths = np.diff(records.segments.offsets)
-    if not lengths.any():
+    masked = records.segments.present
+    if not masked.any():
         return replace(records, segments=None)
-    masked = _with_masks(records, lengths > 0)
-    if needs == "instance_masks":
-        return replace(masked, has="instance_masks")
-    _check_background(masked, wanted)
-    return _painted(masked)
-
-
-def _with_masks(records: Records, keep: np.ndarray) -> Records:
-    if keep.all():
+    if needs == "semantic_masks":
+        _check_background(records, wanted)
+        records = _painted(records)
+    else:
+        records = replace(records if masked.all() else _chosen(records, masked), has="instance_masks")
+    if masked.all():
         return records
+    bare = counted(int((~masked).sum()), "object")
+    fate = "left out" if needs == "instance_masks" else "painted as a box that is ignored"
+    return replace(records, notes=(*records.notes, f"{bare} without a mask {fate}"))
+
+
+def _chosen(records: Records, keep: Bool[np.ndarray, "objects"]) -> Records:
+    """All pictures with only these objects."""
     assert records.segments is not None
-    note = f"{counted(int((~keep).sum()), 'object')} without a mask left out"
     counts = np.concatenate([[0], np.cumsum(keep)])[records.offsets]
     return replace(
         records,
@@ -49,7 +50,6 @@ def _with_masks(records: Records, keep: np.ndarray) -> Records:
         crowd=records.crowd[keep],
         areas=records.areas[keep],
         segments=records.segments.select(np.flatnonzero(keep)),
-        notes=(*records.notes, note),
     )
 
 

@@ -60,6 +60,7 @@ class Kind(Enum):
     HUGE_PICTURE = Rule("picture too large to decode safely", "left out", stops=True)
     WRONG_SIZE = Rule("picture of another size than annotated", "left out", stops=True)
     ROTATED_PICTURE = Rule("EXIF rotation that the annotation does not fit", "not rotated", stops=False)
+    UNCLEAR_TURN = Rule("EXIF turn that its mask may lack", "picture turned, its mask as stored", stops=False)
     OTHER_FORMAT = Rule("picture of another format than its name says", "read as what it is", stops=False)
     OTHER_COLOURS = Rule("picture that is not 8-bit RGB or grey", "converted", stops=False)
 
@@ -71,7 +72,7 @@ class Kind(Enum):
     ORPHAN_ANNOTATION = Rule("annotation file that no split lists", "not used", stops=False)
     UNUSED_CLASS = Rule("classes without a label", "kept", stops=False)
     UNTRAINED_CLASS = Rule("classes that training pictures do not show", "cannot be learnt", stops=False)
-    RARE_CLASS = Rule("rare classes", "kept; data.repeat_rare shows them more often", stops=False)
+    RARE_CLASS = Rule("rare classes", "kept", stops=False)
     SMALL_OBJECTS = Rule("objects smaller than a patch", "kept", stops=False)
 
     LABEL_COLUMNS = Rule("label line with a wrong number of columns", "left out", stops=True)
@@ -89,6 +90,7 @@ class Kind(Enum):
     UNKNOWN_VALUE = Rule("mask with values of no class", "picture left out", stops=True)
     ALL_IGNORED = Rule("mask without a pixel that counts", "kept", stops=False)
     MALFORMED_MASK = Rule("mask of an object that cannot be read", "object kept without it", stops=True)
+    UNPAINTABLE_MASK = Rule("object whose mask cannot be painted", "picture left out", stops=True)
     UNEQUAL_LISTS = Rule("boxes and labels of different number", "picture left out", stops=True)
 
     BROKEN_YAML = Rule("file that is not readable as YAML", "not read", stops=True)

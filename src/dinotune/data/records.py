@@ -129,12 +129,18 @@ class Records:
         )
 
     def shown_classes(self, *, crowd: bool = True) -> tuple[Int64[np.ndarray, "pairs"], Int64[np.ndarray, "pairs"]]:
-        """Positions of pictures and the classes that they show, every pair once; without `crowd` by targets alone."""
+        """Positions of pictures and the classes that they show, every pair once; without `crowd` by targets alone.
+
+        Objects without a mask show none where pixels have classes.
+        """
         if self.image_labels is not None:
             return np.arange(len(self)), self.image_labels
         images = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         pairs = images * len(self.labels) + self.box_labels
-        images, labels = np.divmod(np.unique(pairs if crowd else pairs[~self.crowd]), len(self.labels))
+        shown = np.ones(len(pairs), np.bool_) if crowd else ~self.crowd
+        if self.has == "semantic_masks" and self.segments is not None:
+            shown &= self.segments.present
+        images, labels = np.divmod(np.unique(pairs[shown]), len(self.labels))
         return images, labels
 
     def fingerprint(self) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from faster_coco_eval.core import mask as coco_mask
+from faster_coco_eval.mask_api_new_cpp import toUncompressedRLE
 from jaxtyping import Bool
 
 from dinotune.errors import DataError
@@ -20,6 +21,16 @@ def decode_mask(text: str, hw: tuple[int, int]) -> Bool[np.ndarray, "height widt
         return np.asarray(coco_mask.decode(as_rle(text, hw)), np.bool_)
     except (ValueError, RuntimeError) as error:
         raise DataError(f"the mask of an object cannot be read: {error}") from None
+
+
+def check_mask(text: str, hw: tuple[int, int]) -> None:
+    """DataError where `decode_mask` has one, found by run lengths alone."""
+    try:
+        (lengths,) = toUncompressedRLE([as_rle(text, hw)])
+    except (ValueError, RuntimeError) as error:
+        raise DataError(f"the mask of an object cannot be read: {error}") from None
+    if (pixels := sum(lengths["counts"])) != hw[0] * hw[1]:
+        raise DataError(f"the mask of an object cannot be read: run lengths of {pixels} pixels, not {hw[0]} * {hw[1]}")
 
 
 def as_rle(text: str, hw: tuple[int, int]) -> dict[str, Any]:

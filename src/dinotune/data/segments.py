@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
 FARTHEST = 3
 """Points beyond so many times the longer side are no slip of the hand; painting them takes memory without bound."""
@@ -23,10 +23,19 @@ class Segments:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    @property
+    def present(self) -> Bool[np.ndarray, "objects"]:
+        """Which objects have a mask."""
+        return np.diff(self.offsets) > 0
+
     def texts(self, first: int, last: int) -> tuple[str, ...]:
         """Those of the objects from `first` up to but without `last`."""
         ends = self.offsets[first : last + 1].tolist()
         return tuple(self.text[a:b].tobytes().decode() for a, b in itertools.pairwise(ends))
+
+    def part(self, first: int, last: int) -> "Segments":
+        """Those of the same objects as `texts`, without a copy."""
+        return Segments(self.text, self.offsets[first : last + 1])
 
     def select(self, rows: Int64[np.ndarray, "chosen"]) -> "Segments":
         """Those of these objects, in this order."""

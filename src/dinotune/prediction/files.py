@@ -125,7 +125,8 @@ class _Result:
 
     index: int
     entry: dict[str, Any]
-    answered: Answered[Any]
+    answered: Answered[Any] | None
+    """Where something is written of all answers together."""
 
 
 def _open(item: tuple[int, Path]) -> _Opened:
@@ -139,7 +140,8 @@ def _predict_pictures(
     predictor: Predictor[Any], paths: Sequence[Path], out: Path, settings: config.Prediction
 ) -> list[str]:
     """Write the results of all pictures; returns a sentence for each that cannot be read."""
-    names = distinct_names(paths, ".jpg")
+    names = distinct_names(paths, "")
+    held = not predictor.together.isdisjoint(settings.write)
     failures: dict[int, str] = {}
     results: list[_Result] = []
 
@@ -154,11 +156,12 @@ def _predict_pictures(
         picture, answer = predicted
         assert picture.image is not None
         if "pictures" in settings.write:
-            save_drawing(predictor.draw(picture.image, answer), out / "pictures" / names[picture.index])
+            save_drawing(predictor.draw(picture.image, answer), out / "pictures" / f"{names[picture.index]}.jpg")
+        predictor.write_one(answer, out, names[picture.index], settings.write)
         size = {"width": picture.image.width, "height": picture.image.height}
         entry = {"file": str(picture.path), **size, predictor.found: predictor.entries(answer)}
         answered = Answered(picture.path, picture.index + 1, (picture.image.height, picture.image.width), answer)
-        return _Result(picture.index, entry, answered)
+        return _Result(picture.index, entry, answered if held else None)
 
     with counting(str(out), len(paths), "pictures", predictor.noun) as counter, ThreadPoolExecutor(THREADS) as pool:
         try:
@@ -176,5 +179,5 @@ def _write(predictor: Predictor[Any], results: Sequence[_Result], out: Path, set
     if "json" in settings.write:
         content = {**predictor.heading(settings.threshold), "pictures": [result.entry for result in results]}
         write_json(out / "predictions.json", content)
-    if results:
-        predictor.write([result.answered for result in results], out, settings.write)
+    if answered := [result.answered for result in results if result.answered is not None]:
+        predictor.write(answered, out, settings.write)

@@ -61,6 +61,8 @@ class Predictor(ABC, Generic[Answer]):
     """What is found, in the plural; files have it under this name."""
     writes: ClassVar[frozenset[str]] = frozenset({"json", "pictures"})
     """What can be written of the answers, of `config.Prediction.write`."""
+    together: ClassVar[frozenset[str]] = frozenset()
+    """What of it is written when all answers are there, so that they are held until then."""
 
     def __init__(self, model: Model, description: Description, device: str = "auto") -> None:
         self.description = description
@@ -175,9 +177,11 @@ class Predictor(ABC, Generic[Answer]):
     def entries(self, answer: Answer) -> list[dict[str, Any]]:
         """The answer for a JSON file, as a list of what was found."""
 
-    @abstractmethod
+    def write_one(self, answer: Answer, out: Path, name: str, kinds: Sequence[str]) -> None:
+        """Write the task's own files of one picture below `out`, under its name without a suffix, as far as `kinds` names them."""
+
     def write(self, answered: Sequence[Answered[Answer]], out: Path, kinds: Sequence[str]) -> None:
-        """Write files of the task's own below `out`, as far as `kinds` names them: not `json`, not `pictures`."""
+        """Write those of all pictures below `out`, of `together` as far as `kinds` names them."""
 
     def batches(
         self, pictures: Iterable[tuple[Key, Image.Image]], batch_size: int

@@ -25,6 +25,7 @@ class ClassificationPredictor(Predictor["sv.Classifications"]):
 
     noun, found = "", "classes"
     writes = frozenset({"json", "pictures", "csv"})
+    together = frozenset({"csv"})
 
     def check(self, settings: config.Prediction) -> None:
         """SettingsError for tiles."""

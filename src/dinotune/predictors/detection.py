@@ -25,6 +25,7 @@ class DetectionPredictor(Predictor["sv.Detections"]):
 
     noun, found = "detection", "detections"
     writes = frozenset({"json", "pictures", "yolo", "coco"})
+    together = frozenset({"yolo", "coco"})
 
     def heading(self, threshold: float | None = None) -> dict[str, Any]:
         """Classes and the thresholds that counted."""

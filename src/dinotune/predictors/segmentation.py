@@ -13,8 +13,8 @@ from torch import Tensor
 from dinotune import config
 from dinotune.data.records import LabelSet
 from dinotune.errors import SettingsError
-from dinotune.files import distinct_names, write_bytes
-from dinotune.predictors.base import PLAIN, Answered, Key, Predictor
+from dinotune.files import write_bytes
+from dinotune.predictors.base import PLAIN, Key, Predictor
 from dinotune.tasks.segmentation.drawing import draw_classes
 from dinotune.tasks.segmentation.label_maps import best_classes, to_png
 from dinotune.tasks.segmentation.windows import Windows, slide
@@ -88,12 +88,10 @@ class SegmentationPredictor(Predictor[ClassMap]):
         """Classes that are seen, with their shares of the pixels."""
         return [{"class": name, "share": round(share, 4)} for name, share in answer.shares.items()]
 
-    def write(self, answered: Sequence[Answered[ClassMap]], out: Path, kinds: Sequence[str]) -> None:
+    def write_one(self, answer: ClassMap, out: Path, name: str, kinds: Sequence[str]) -> None:
         """`masks/NAME.png` with the data set's own ids."""
         if "masks" in kinds:
-            names = distinct_names([one.path for one in answered], ".png")
-            for one, name in zip(answered, names, strict=True):
-                write_bytes(out / "masks" / name, to_png(one.answer.classes, self.labels))
+            write_bytes(out / "masks" / f"{name}.png", to_png(answer.classes, self.labels))
 
     def stream(
         self, pictures: Iterable[tuple[Key, Image.Image]], settings: config.Prediction = PLAIN

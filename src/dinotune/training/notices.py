@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from dinotune import config
+from dinotune.config.tasks import MEASURED_BY
 from dinotune.data.problems import counted
 from dinotune.data.records import Records
 from dinotune.training.optimizer import warmup_steps
@@ -38,7 +39,21 @@ def ignored_settings(experiment: config.Experiment, steps_per_epoch: int) -> lis
     limit = experiment.evaluation.max_detections
     if slots and limit > max(100, slots):
         notices.append(f"evaluation.max_detections: {limit}, but head.slots gives {slots} per picture at the most")
-    return [*notices, *_idle_settings(experiment.head)]
+    return [*notices, *_idle_evaluation(experiment), *_idle_settings(experiment.head)]
+
+
+def _idle_evaluation(experiment: config.Experiment) -> list[str]:
+    """Settings of the evaluation that are for other tasks, or for windows where there are none."""
+    wanted, head = experiment.evaluation, experiment.head
+    foreign = {name for names in MEASURED_BY.values() for name in names}.difference(MEASURED_BY[head.task])
+    notices = [
+        f"evaluation.{name}: does nothing while head.kind is {head.kind}"
+        for name, field in type(wanted).model_fields.items()
+        if name in foreign and getattr(wanted, name) != field.default
+    ]
+    if "window" not in foreign and wanted.window is None and wanted.window_stride is not None:
+        notices.append("evaluation.window_stride: does nothing while evaluation.window is null")
+    return notices
 
 
 def _idle_settings(head: config.Head) -> list[str]:

@@ -9,7 +9,8 @@ import supervision as sv
 from PIL import Image
 
 from dinotune.tasks.colours import class_colour
-from dinotune.tasks.detection.drawing import GAP, draw_comparison, draw_detections
+from dinotune.tasks.detection.drawing import draw_comparison, draw_detections
+from dinotune.tasks.drawings import GAP
 
 GREY = Image.new("RGB", (640, 480), (128, 128, 128))
 

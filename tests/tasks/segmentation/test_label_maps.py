@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from dinotune.data.records import LabelSet
 from dinotune.tasks.colours import class_colour
-from dinotune.tasks.segmentation.drawing import GAP, draw_classes, draw_comparison
+from dinotune.tasks.drawings import GAP
+from dinotune.tasks.segmentation.drawing import draw_classes, draw_comparison
 from dinotune.tasks.segmentation.label_maps import best_classes, from_png, to_png
 
 

@@ -166,8 +166,12 @@ def _looks(split: str, records: Records, most: int | None, seed: int) -> list[Lo
     chosen = np.arange(len(records))
     if most is not None and most < len(records):
         chosen = np.sort(np.random.default_rng([seed, SAMPLE]).choice(len(records), most, replace=False))
-    pictures = (records[i] for i in chosen.tolist())
-    return [Look(split, picture.path, (picture.height, picture.width), picture.mask) for picture in pictures]
+    looks = []
+    for index in chosen.tolist():
+        picture, rows = records[index], records.offsets[index : index + 2].tolist()
+        segments = None if records.segments is None else records.segments.part(*rows)
+        looks.append(Look(split, picture.path, (picture.height, picture.width), picture.mask, segments))
+    return looks
 
 
 def count_split(split: str, records: Records, pixels: PixelCounts | None = None) -> SplitCounts:

@@ -11,6 +11,7 @@ from dinotune.config.tasks import IGNORED
 from dinotune.data.mask_files import MaskFile, read_values
 from dinotune.data.problems import Kind, counted
 from dinotune.data.records import Records
+from dinotune.data.segments import Segments
 from dinotune.errors import DataError
 
 
@@ -62,6 +63,21 @@ def look_at_mask(mask: MaskFile, hw: tuple[int, int]) -> MaskLook:
     pixels = np.bincount(classes.reshape(-1) - IGNORED, minlength=len(mask.coding.values) + 1)[1:]
     problem = None if pixels.any() else (Kind.ALL_IGNORED, "all its pixels are ignored")
     return MaskLook(problem, pixels)
+
+
+def look_at_objects(segments: Segments, hw: tuple[int, int]) -> list[tuple[Kind, str]]:
+    """What is wrong with the masks of objects of a picture of height and width `hw`: one remark for all of them."""
+    from dinotune.data.rle import check_mask  # loads cv2, which no reader needs
+
+    said = []
+    for number, text in enumerate(segments.texts(0, len(segments)), 1):
+        try:
+            if text:
+                check_mask(text, hw)
+        except DataError as error:
+            said.append(f"object {number} of {len(segments)}: {error}")
+    more = f"; and {len(said) - 1} more" if len(said) > 1 else ""
+    return [(Kind.UNPAINTABLE_MASK, said[0] + more)] if said else []
 
 
 def count_pixels(looks: Iterable[MaskLook], classes: int, of: int) -> PixelCounts:

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from dinotune.data.checks.masks import MaskLook, look_at_mask
+from dinotune.data.checks.masks import MaskLook, look_at_mask, look_at_objects
 from dinotune.data.images import DECODING_ERRORS, content, orientation, to_rgb
 from dinotune.data.mask_files import MaskFile
 from dinotune.data.problems import Findings, Kind
+from dinotune.data.segments import Segments
 
 MOST_THREADS = 8
 
@@ -27,12 +28,13 @@ Remark = tuple[Kind, str]
 
 
 class Look(NamedTuple):
-    """A picture to look at, its height and width as annotated, and its mask of classes."""
+    """A picture to look at, its height and width as annotated, its mask of classes, and those of its objects."""
 
     split: str
     path: Path
     hw: tuple[int, int]
     mask: MaskFile | None = None
+    segments: Segments | None = None
 
 
 class Seen(NamedTuple):
@@ -44,7 +46,7 @@ class Seen(NamedTuple):
 
 
 def check_pictures(looks: Sequence[Look], findings: Findings, advance: Callable[[], None]) -> dict[str, list[MaskLook]]:
-    """Decode all pictures and their masks, and note what is wrong, also pictures with the same content.
+    """Decode all pictures and their masks, read those of their objects, and note what is wrong, also pictures with the same content.
 
     `advance` is called for each picture. Returns what the masks of each split show.
     """
@@ -90,6 +92,7 @@ def _file_size(path: Path) -> int:
 
 def _look(look: Look, hashed: bool) -> Seen:
     remarks = look_at(look.path, look.hw)
+    remarks += [] if look.segments is None else look_at_objects(look.segments, look.hw)
     mask = None if look.mask is None else look_at_mask(look.mask, look.hw)
     # Broken copies are named once each; that they are copies helps nobody.
     if not hashed or any(kind.value.stops for kind, _ in remarks):

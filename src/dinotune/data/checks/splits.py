@@ -8,12 +8,11 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from dinotune import config
-from dinotune.config.tasks import LabelKind
+from dinotune.config.tasks import BACKGROUND, LabelKind
 from dinotune.data.buckets import network_size
 from dinotune.data.checks.masks import PixelCounts
 from dinotune.data.formats.base import SplitPlace, is_picture_name
 from dinotune.data.formats.voc.layout import xml_files
-from dinotune.data.needs import BACKGROUND
 from dinotune.data.problems import Kind, Problem, some
 from dinotune.data.records import Records
 
@@ -73,7 +72,8 @@ def check_splits(
         listed = some((f"{names[i]} ({trained[i]:,})" for i in rare), LISTED)
         most = trained.argmax()
         message = f"train has {trained[most]:,} {labels} of {names[most]}, but {RARE} times fewer or less of {listed}"
-        yield Problem(Kind.RARE_CLASS, files["train"], message)
+        remedy = "; data.repeat_rare shows them more often" if records["train"].mask_files is None else ""
+        yield Problem(Kind.RARE_CLASS, files["train"], message + remedy)
 
 
 def class_counts(records: Records, pixels: PixelCounts | None = None) -> Int64[np.ndarray, "classes"]:

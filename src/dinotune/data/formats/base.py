@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from PIL import Image
 
+from dinotune.config.tasks import IGNORED_VALUE
 from dinotune.data.images import image_size_hw
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.errors import DataError
@@ -36,7 +37,7 @@ class MaskOptions:
     """Whether masks of objects are kept; they take memory."""
     encoding: str = "auto"
     """`data.mask_encoding`."""
-    ignored: tuple[int, ...] = (255,)
+    ignored: tuple[int, ...] = (IGNORED_VALUE,)
     """`data.ignore_ids`."""
 
 

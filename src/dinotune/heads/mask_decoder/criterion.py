@@ -17,6 +17,9 @@ from dinotune.heads.matching import CostTable, Matches, match_queries
 from dinotune.heads.set_criterion import by_layer, object_count, spoilt_unless
 from dinotune.types import Losses
 
+PAIRS_AT_ONCE = 128
+"""Pairs of an image that are compared together: what choosing their places takes would be gigabytes for a thousand."""
+
 
 class MaskCriterion:
     """From what mask queries say to weighted losses."""
@@ -90,13 +93,14 @@ class MaskCriterion:
         """Cross-entropy and dice distance, summed over the pairs of each layer."""
         totals = torch.zeros(2, len(outputs.logits), device=outputs.logits.device)
         for image, masks in enumerate(targets.masks):
-            layer, query, target = _pairs(matches, image, totals.device)
-            embeddings, counted = outputs.embeddings[layer, image, query].float(), targets.counted[image, None]
-            logits = torch.einsum("mc,chw->mhw", embeddings, outputs.pixels[image].float())
-            places = sampler.shared() if sampler.takes_all else sampler.unsure(logits, counted)
-            at_places = logits.flatten(1) if sampler.takes_all else values_at(logits, places)
-            distances = pair_distances(at_places, share_at(masks, places, target), share_at(counted, places))
-            totals = totals.index_add(1, layer, torch.stack(distances))
+            counted, pairs = targets.counted[image, None], _pairs(matches, image, totals.device)
+            for layer, query, target in zip(*(part.split(PAIRS_AT_ONCE) for part in pairs), strict=True):
+                embeddings = outputs.embeddings[layer, image, query].float()
+                logits = torch.einsum("mc,chw->mhw", embeddings, outputs.pixels[image].float())
+                places = sampler.shared() if sampler.takes_all else sampler.unsure(logits, counted)
+                at_places = logits.flatten(1) if sampler.takes_all else values_at(logits, places)
+                distances = pair_distances(at_places, share_at(masks, places, target), share_at(counted, places))
+                totals = totals.index_add(1, layer, torch.stack(distances))
         return totals
 
 

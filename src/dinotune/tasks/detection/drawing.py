@@ -7,28 +7,25 @@ import numpy as np
 from PIL import Image
 
 from dinotune.tasks.colours import class_colour
+from dinotune.tasks.drawings import enlargement, side_by_side
 
 if TYPE_CHECKING:
     import supervision
 
-SMALLEST_SIDE = 480
-"""Smaller pictures are enlarged by a whole factor before drawing, or the labels would hide them."""
 CROWDED = 25
 """From so many boxes on, text is smaller."""
-GAP = 8
-"""White pixels between the two pictures of a comparison."""
 
 
 def draw_detections(image: Image.Image, detections: "supervision.Detections", *, scores: bool = True) -> Image.Image:
     """A copy of the picture with boxes, class names and scores; a class has the same colour in every picture.
 
     Boxes are xyxy pixels of the picture. Names come from `detections.data["class_name"]` where present.
-    Small pictures come back enlarged (see `SMALLEST_SIDE`).
+    Small pictures come back enlarged (see `drawings.SMALLEST_SIDE`).
     """
     import supervision as sv
 
     canvas = image.convert("RGB")
-    factor = max(1, round(SMALLEST_SIDE / max(canvas.size)))
+    factor = enlargement(canvas)
     if factor > 1:
         canvas = canvas.resize((canvas.width * factor, canvas.height * factor), Image.Resampling.BICUBIC)
     if not len(detections):
@@ -64,11 +61,7 @@ def draw_comparison(
     image: Image.Image, truth: "supervision.Detections", predicted: "supervision.Detections"
 ) -> Image.Image:
     """Truth on the left, prediction on the right, side by side."""
-    left, right = draw_detections(image, truth, scores=False), draw_detections(image, predicted)
-    both = Image.new("RGB", (left.width + GAP + right.width, left.height), "white")
-    both.paste(left, (0, 0))
-    both.paste(right, (left.width + GAP, 0))
-    return both
+    return side_by_side(draw_detections(image, truth, scores=False), draw_detections(image, predicted))
 
 
 def _palette(classes: int) -> "supervision.ColorPalette":

@@ -6,14 +6,11 @@ import numpy as np
 from jaxtyping import Int16
 from PIL import Image, ImageDraw, ImageFont
 
-from dinotune.config.tasks import IGNORED
+from dinotune.config.tasks import BACKGROUND, IGNORED
 from dinotune.tasks.colours import class_colour
+from dinotune.tasks.drawings import enlargement, side_by_side
 
 OPACITY = 0.5
-SMALLEST_SIDE = 480
-"""Smaller pictures are enlarged by a whole factor."""
-GAP = 8
-"""White pixels between the two pictures of a comparison."""
 LINE = 22
 MOST_NAMED = 12
 """Classes in a legend, those with the most pixels."""
@@ -24,11 +21,11 @@ def draw_classes(image: Image.Image, classes: Int16[np.ndarray, "height width"],
 
     Pixels without a class keep their colours, as do those of class 0 where that is a background.
     """
-    factor = max(1, round(SMALLEST_SIDE / max(image.size)))
+    factor = enlargement(image)
     pixels = np.asarray(image.convert("RGB"), np.float32)
     palette = np.array([(0, 0, 0), *(class_colour(label) for label in range(len(names)))], np.float32)
     covered = classes != IGNORED
-    if names[0].lower() == "background":
+    if names[0].lower() == BACKGROUND:
         covered &= classes != 0
     weight = OPACITY * covered[..., None]
     mixed = pixels * (1 - weight) + palette[classes.astype(np.int64) - IGNORED] * weight
@@ -44,11 +41,7 @@ def draw_comparison(
     names: Sequence[str],
 ) -> Image.Image:
     """Truth on the left, answer on the right."""
-    left, right = draw_classes(image, truth, names), draw_classes(image, answered, names)
-    both = Image.new("RGB", (left.width + GAP + right.width, max(left.height, right.height)), "white")
-    both.paste(left, (0, 0))
-    both.paste(right, (left.width + GAP, 0))
-    return both
+    return side_by_side(draw_classes(image, truth, names), draw_classes(image, answered, names))
 
 
 def _with_legend(canvas: Image.Image, shown: Int16[np.ndarray, "pixels"], names: Sequence[str]) -> Image.Image:

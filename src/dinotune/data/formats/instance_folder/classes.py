@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
+from dinotune.config.tasks import BACKGROUND
 from dinotune.data.formats.base import SplitPlace
 from dinotune.data.formats.instance_folder.layout import OBJECTS
 from dinotune.data.formats.instance_folder.regions import Regions
@@ -23,8 +24,6 @@ from dinotune.data.records import LabelSet
 
 NAMELESS = "object"
 """The class of objects that nothing names."""
-
-BACKGROUND = "background"
 
 THINGS = {id_: name for id_, name in CITYSCAPES_NAMES.items() if id_ >= 24}
 """Cityscapes' classes with numbered objects."""
@@ -59,7 +58,7 @@ def object_classes(place: SplitPlace, pairs: Sequence[Pair], findings: Findings)
         beside = SplitPlace(place.annotations.with_name(CLASSES.voc), (), classes=place.classes)
         masks = [_class_mask(pair.mask) for pair in pairs]
         if all(mask.is_file() for mask in masks):
-            own = own_classes(beside, masks, masks, None, findings)
+            own = own_classes(beside, masks, None, findings)
             if any(name.lower() != BACKGROUND for name in own.labels.names):
                 return _by_majority(own.labels, own.coding)
     return ObjectClasses(LabelSet((_one_name(place),), (1,)), _alike)

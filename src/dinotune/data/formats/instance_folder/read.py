@@ -15,7 +15,7 @@ from dinotune.data.formats.class_names import with_ids_of
 from dinotune.data.formats.instance_folder.classes import NAMELESS, Classify, object_classes
 from dinotune.data.formats.instance_folder.layout import OBJECTS
 from dinotune.data.formats.instance_folder.regions import find_regions, run_lengths
-from dinotune.data.formats.labelled_pictures import MOST_THREADS, sizes_of
+from dinotune.data.formats.labelled_pictures import MOST_THREADS, headers_of
 from dinotune.data.formats.mask_folder.known_sets import VOC_BORDER, voc_colour
 from dinotune.data.formats.mask_folder.pairs import Pair, find_pairs
 from dinotune.data.formats.mask_folder.read import fitting_size
@@ -102,13 +102,13 @@ def _compressor(*, wanted: bool) -> Callable[[list[list[int]], tuple[int, int]],
 
 
 def _images(pairs: list[Pair], reading: _Reading, findings: Findings) -> list[ImageRecord]:
-    sizes = sizes_of([pair.picture for pair in pairs])
-    mask_sizes = sizes_of([pair.mask for pair in pairs])
+    headers = headers_of([pair.picture for pair in pairs])
+    mask_headers = headers_of([pair.mask for pair in pairs])
     ids = itertools.count(1)
     fitting = [
         (pair, next(ids), fits)
-        for pair, hw, mask_hw in zip(pairs, sizes, mask_sizes, strict=True)
-        if (fits := fitting_size(pair, hw, mask_hw, findings))
+        for pair, header, mask_header in zip(pairs, headers, mask_headers, strict=True)
+        if (fits := fitting_size(pair, header, mask_header, findings))
     ]
     images = []
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:

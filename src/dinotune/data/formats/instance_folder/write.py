@@ -46,7 +46,7 @@ def write_instance_folder(splits: Splits, out: Path, pictures: Pictures = "copy"
 
 def _numbers(image: ImageRecord, lost: Counter[str]) -> UInt16[np.ndarray, "height width"]:
     """Objects as 1, 2, ... in their order; what does not come through is counted."""
-    from dinotune.data.rle import decode_mask  # loads cv2, which no reader needs
+    from dinotune.data.pixel_labels import object_masks  # loads cv2, which no reader needs
 
     assert image.segments is not None
     crowds, bare, overlapping, covered = LOST
@@ -58,7 +58,7 @@ def _numbers(image: ImageRecord, lost: Counter[str]) -> UInt16[np.ndarray, "heig
         if image.crowd[row] or not image.segments[row]:
             lost[crowds if image.crowd[row] else bare] += 1
             continue
-        mask = decode_mask(image.segments[row], (image.height, image.width))
+        (mask,) = object_masks(image, np.array([row]))
         pixels[row + 1] = int(mask.sum())
         numbers[mask] = row + 1
     kept = np.bincount(numbers.reshape(-1), minlength=len(image.boxes) + 1)

@@ -4,22 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dinotune.config.tasks import BACKGROUND
 from dinotune.data.formats.base import SplitPlace
 from dinotune.data.formats.class_names import MOST_CLASSES, clear_by_id, with_ids_of
 from dinotune.data.formats.mask_folder.class_files import class_files
-from dinotune.data.formats.mask_folder.layout import CLASSES, TREES
+from dinotune.data.formats.mask_folder.layout import CLASSES, TREES, find_mask_folder
 from dinotune.data.formats.mask_folder.meanings import BINARY, STRETCHED, Meaning, ignored_ids, meanings
+from dinotune.data.formats.mask_folder.pairs import find_pairs
 from dinotune.data.formats.mask_folder.values import Masks, all_values, spread
 from dinotune.data.mask_files import ABSENT, Encoding, MaskCoding
 from dinotune.data.problems import FileError, Findings, Kind, Problem, some
 from dinotune.data.records import LabelSet
+from dinotune.errors import DataError
 
 NAME_THEM = "write classes.yaml with a line `classes: {0: NAME, 1: NAME}`"
 
 MOST_SCANNED = 2000
 """So many masks are looked into for their values; those of others are errors when they are read."""
 
-TWO = ("background", "foreground")
+TWO = (BACKGROUND, "foreground")
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,17 @@ class MaskClasses:
     notes: tuple[str, ...] = ()
 
 
-def own_classes(
-    place: SplitPlace, paths: Sequence[Path], train: Sequence[Path], labels: LabelSet | None, findings: Findings
-) -> MaskClasses:
-    """The classes of a split's masks: by the first file, or built-in list, that knows all values of a sample.
+def own_classes(place: SplitPlace, paths: Sequence[Path], labels: LabelSet | None, findings: Findings) -> MaskClasses:
+    """The classes of a split's masks: by the first file, or built-in list, that knows all values of a sample of the training masks.
 
     Where none does, the first is taken, and masks with other values are errors when they are read. Where nothing names
-    classes, the values of the `train` masks are the classes, unless a model's `labels` came about in the same way.
+    classes, the values of the training masks are the classes, unless a model's `labels` came about in the same way.
 
     Raises:
         FileError: nothing says what the colours of masks mean, or what a file says is no class.
     """
-    masks, files = Masks(paths), class_files(class_folders_of(place))
+    train = _training_masks(place, paths)
+    masks, files = Masks(train), class_files(class_folders_of(place))
     kind = _kind(place, paths, counts_from_one=any(file.first_is_one for file in files))
     options = list(meanings(kind, files, masks, place.masks))
     painted = masks.coloured and kind != "ade20k_full"
@@ -77,6 +79,16 @@ def matched(own: MaskClasses, labels: LabelSet | None, place: SplitPlace, findin
     ignored = (*own.coding.ignored, *(value_of[name] for name in others))
     coding = replace(own.coding, values=values, ignored=ignored)
     return MaskClasses(with_ids_of(own.labels, labels), coding, own.notes)
+
+
+def _training_masks(place: SplitPlace, own: Sequence[Path]) -> Sequence[Path]:
+    """Masks of the training split, so that values mean the same in all splits; these where there is none."""
+    try:
+        found = find_mask_folder(place.classes) if place.classes is not None else {}
+        clear = "train" in found and not found["train"].unclear
+        return [pair.mask for pair in find_pairs(found["train"], Findings())] if clear else own
+    except DataError:  # none that pairs up: then the split was named by the settings
+        return own
 
 
 def _kind(place: SplitPlace, paths: Sequence[Path], *, counts_from_one: bool) -> str:

@@ -2,16 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from dinotune.data.formats.base import SplitPlace
-from dinotune.data.formats.labelled_pictures import sizes_of
+from dinotune.data.formats.labelled_pictures import headers_of
 from dinotune.data.formats.mask_folder.classes import matched, own_classes
-from dinotune.data.formats.mask_folder.layout import find_mask_folder
 from dinotune.data.formats.mask_folder.pairs import Pair, find_pairs
-from dinotune.data.images import is_turned
+from dinotune.data.images import Header
 from dinotune.data.mask_files import MaskCoding, MaskFile
 from dinotune.data.problems import Findings, Kind
 from dinotune.data.records import ImageRecord, LabelSet, Records
@@ -28,49 +26,44 @@ def read_mask_folder(place: SplitPlace, name: str, labels: LabelSet | None, find
         FileError: there are no pictures with masks, or nothing says what the masks mean.
     """
     pairs = find_pairs(place, findings)
-    masks = [pair.mask for pair in pairs]
-    own = own_classes(place, masks, _training_masks(place, masks), labels, findings)
+    own = own_classes(place, [pair.mask for pair in pairs], labels, findings)
     classes = matched(own, labels, place, findings)
     images = list(_images(pairs, classes.coding, findings))
     return Records.from_images(name, classes.labels, images, classes.notes)
 
 
-def _training_masks(place: SplitPlace, own: Sequence[Path]) -> Sequence[Path]:
-    """Masks of the training split, whose values are the classes where nothing names them; these where there is none."""
-    try:
-        found = find_mask_folder(place.classes) if place.classes is not None else {}
-        clear = "train" in found and not found["train"].unclear
-        return [pair.mask for pair in find_pairs(found["train"], Findings())] if clear else own
-    except DataError:  # none that pairs up: then the split was named by the settings
-        return own
-
-
 def _images(pairs: Sequence[Pair], coding: MaskCoding, findings: Findings) -> list[ImageRecord]:
-    sizes = sizes_of([pair.picture for pair in pairs])
-    mask_sizes = sizes_of([pair.mask for pair in pairs])
+    headers = headers_of([pair.picture for pair in pairs])
+    mask_headers = headers_of([pair.mask for pair in pairs])
     nothing = (np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0))
     ids = itertools.count(1)
     return [
         ImageRecord(pair.picture, next(ids), *fits, *nothing, mask=MaskFile(pair.mask, coding))
-        for pair, hw, mask_hw in zip(pairs, sizes, mask_sizes, strict=True)
-        if (fits := fitting_size(pair, hw, mask_hw, findings))
+        for pair, header, mask_header in zip(pairs, headers, mask_headers, strict=True)
+        if (fits := fitting_size(pair, header, mask_header, findings))
     ]
 
 
-Size = tuple[int, int] | DataError
-"""Height and width, or why they cannot be read."""
-
-
-def fitting_size(pair: Pair, hw: Size, mask_hw: Size, findings: Findings) -> tuple[int, int] | None:
-    """The size that a picture and its mask share; none, and a problem, where there is none."""
+def fitting_size(
+    pair: Pair, header: Header | DataError, mask_header: Header | DataError, findings: Findings
+) -> tuple[int, int] | None:
+    """The size that a picture, turned or as stored, shares with its mask as stored; none, and a problem, where there is none."""
     picture, mask = pair
-    if isinstance(hw, DataError):
-        findings.add(Kind.UNREADABLE_PICTURE, picture, str(hw).removeprefix(f"{picture}: "))
-    elif isinstance(mask_hw, DataError):
-        findings.add(Kind.UNREADABLE_MASK, mask, str(mask_hw).removeprefix(f"{mask}: "))
-    elif mask_hw == hw or (mask_hw == hw[::-1] and is_turned(picture)):  # drawn on the picture as stored
-        return mask_hw
-    else:
+    if isinstance(header, DataError):
+        findings.add(Kind.UNREADABLE_PICTURE, picture, str(header).removeprefix(f"{picture}: "))
+        return None
+    if isinstance(mask_header, DataError):
+        findings.add(Kind.UNREADABLE_MASK, mask, str(mask_header).removeprefix(f"{mask}: "))
+        return None
+    hw, mask_hw = header.upright_hw, mask_header.stored_hw
+    if mask_hw not in (hw, header.stored_hw):
         message = f"{mask_hw[1]} x {mask_hw[0]} pixels, but {picture.name} has {hw[1]} x {hw[0]} (width x height)"
         findings.add(Kind.WRONG_MASK_SIZE, mask, message)
-    return None
+        return None
+    if header.orientation > 1 and hw == header.stored_hw:
+        message = (
+            f"EXIF orientation {header.orientation}: both ways have the size of {mask.name}; if it was drawn on the picture "
+            "as stored, save the picture without EXIF"
+        )
+        findings.add(Kind.UNCLEAR_TURN, picture, message)
+    return mask_hw

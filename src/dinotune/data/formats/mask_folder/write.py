@@ -7,6 +7,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from dinotune.config.tasks import IGNORED_VALUE
 from dinotune.data.formats.mask_folder.class_files import OURS
 from dinotune.data.formats.mask_folder.meanings import is_ignored_name
 from dinotune.data.formats.writing import (
@@ -22,9 +23,6 @@ from dinotune.data.problems import some
 from dinotune.data.records import ImageRecord, LabelSet
 from dinotune.errors import DataError
 from dinotune.files import write_atomically, write_text
-
-IGNORED_VALUE = 255
-"""Of pixels that are no class, as nearly all data sets have it."""
 
 LARGEST_VALUE = 2**16 - 1
 """Of a grey PNG."""
@@ -60,10 +58,7 @@ def write_masks(
     for split, records in splits.items():
         place_pictures(records, [out / target for target in targets[split]], pictures)
         for image, target in zip(images_of(records), targets[split], strict=True):
-            try:
-                mask = Image.fromarray(pixels(image))
-            except DataError as error:
-                raise DataError(f"{image.path}: {error}") from None
+            mask = Image.fromarray(pixels(image))
             path = out / folder / Path(*target.parts[1:]).with_suffix(".png")
             write_atomically(path, lambda temporary, mask=mask: mask.save(temporary, "PNG"))  # type: ignore[misc]
 
@@ -77,7 +72,8 @@ def _values(labels: LabelSet) -> tuple[int, ...]:
 def _notes(splits: Splits, labels: LabelSet, values: tuple[int, ...]) -> Iterator[str]:
     if values != labels.ids:
         yield f"ids of classes become {some(values)}: a mask folder holds 0 to {LARGEST_VALUE} without {IGNORED_VALUE}"
-    if objects := sum(len(records.boxes) for records in splits.values()):
+    segments = [records.segments for records in splits.values() if records.segments is not None]
+    if objects := sum(int(own.present.sum()) for own in segments):
         yield f"{objects} × object painted: a mask folder holds classes of pixels"
     if ignored := [name for name in labels.names if is_ignored_name(name)]:
         yield f"classes that are ignored where a mask folder is read, by their names: {some(ignored, 10)}"
