@@ -68,7 +68,7 @@ def with_their_decoder(model: Model, head: config.DeformableDetr) -> Any:
         two_stage_num_proposals=head.queries,
         two_stage=True,
         with_box_refine=True,
-        num_labels=CLASSES,
+        id2label=dict(enumerate(map(str, range(CLASSES)))),
     )
     theirs: Any = transformers.DeformableDetrForObjectDetection(settings)
     theirs.model.backbone = Pyramid(model)

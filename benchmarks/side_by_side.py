@@ -58,7 +58,7 @@ class Peer:
         """Start it and wait until it is ready.
 
         Raises:
-            PeerError: no such python, or the last line of what the script complained of.
+            PeerError: no such python, or what the script ended with.
         """
         if not python:
             raise PeerError("no environment was named")
@@ -92,8 +92,8 @@ class Peer:
                 return line.removeprefix(f"{word} ").strip()
         self.process.wait()
         self.complaints.seek(0)
-        said = self.complaints.read().split("\n")
-        raise PeerError(next((line.strip() for line in reversed(said) if line.strip()), "it ended without a word"))
+        said = [line.strip() for line in self.complaints.read().split("\n") if line.strip()]
+        raise PeerError(next((line for line in reversed(said) if "Error" in line), " ".join(said[-1:])))
 
 
 def machine(*packages: str) -> str:
