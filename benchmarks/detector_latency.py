@@ -122,6 +122,7 @@ def main(python: str | None = None) -> None:
         f"`deformable_detr` on the same backbone in the shape of RF-DETR Nano (one level, no encoder, {NANO.decoder_layers} "
         f"decoder layers, {NANO.sampling_points} points), {NANO_SIDE} px, beside RF-DETR Nano, whose backbone attends in windows.",
         table(["batch", "share of RF-DETR Nano"], [cells for cells, _ in nano]),
+        arguments="PYTHON",
     )
 
 

@@ -108,9 +108,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def publish(name: str, *paragraphs: str) -> None:
-    """Print a result and write it with its date."""
-    text = "\n\n".join(paragraphs) + "\n"
+def publish(name: str, *paragraphs: str, arguments: str = "") -> None:
+    """Print a result and write it with its date; `arguments` are those of the command, as its script names them."""
+    command = f"uv run python -m benchmarks.{name} {arguments}".strip()
+    text = "\n\n".join([*paragraphs, f"Command: `{command}`"]) + "\n"
     path = FOLDER / "results" / f"{datetime.date.today()}-{name}.md"
     path.write_text(text, encoding="utf-8")
     print(f"{text}\nwritten to {path}")

@@ -105,6 +105,7 @@ def main(rfdetr: str | None = None, lightly: str | None = None) -> None:
             ["trained", "compared with", "times that dinotune is faster"],
             [[row.name, row.beside, found.get(row.name) or missing[row.name]] for row in compared],
         ),
+        arguments="RFDETR_PYTHON LIGHTLY_PYTHON",
     )
 
 
