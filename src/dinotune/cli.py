@@ -18,7 +18,7 @@ from dinotune.config.loading import load_experiment
 from dinotune.config.prediction import Prediction
 from dinotune.errors import DinotuneError, SettingsError
 from dinotune.files import check_folder, find_checkpoint
-from dinotune.options import options_of
+from dinotune.options import only_overrides, options_of, split_words
 
 REPORT_TO = "This is a mistake in dinotune. Please report it with the lines above and the version: dinotune --version"
 
@@ -96,7 +96,7 @@ def quickstart(
     backbone: Annotated[str | None, typer.Option(help="Backbone to use instead of the tiny one.")] = None,
 ) -> None:
     """Draw a small data set, train a detector on it, evaluate and predict: minutes on a CPU."""
-    words = _only_overrides(overrides)
+    words = only_overrides(overrides)
     from dinotune.starting.weights import find_weights
 
     find_weights(load_experiment("quickstart", (), [f"backbone={backbone}", *words] if backbone else words).experiment)
@@ -133,11 +133,11 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty the folder --out first.")] = False,
 ) -> None:
     """Train a model and write everything about it into a run folder."""
-    names, overrides = _split(words)
+    names, overrides = split_words(words)
     if resume is not None:
-        _check_resume(resume, names, overwrite=overwrite, out=out)
-        from dinotune.training.changes import resumed
+        from dinotune.training.changes import check_resume, resumed
 
+        check_resume(resume, names, overwrite=overwrite, out=out)
         resumed(resume, overrides)
         from dinotune import api
 
@@ -187,7 +187,7 @@ def sweep(
 
     The same command goes on where it stopped. Status 1 if a combination failed.
     """
-    names, overrides = _split(words)
+    names, overrides = split_words(words)
     if not names:
         raise SettingsError("sweep: name an experiment, e.g. dinotune sweep bccd_detr seed=0,1,2")
     from dinotune import sweeping
@@ -217,7 +217,7 @@ def probe(
 
     Every picture goes through the backbone once. The best linear classifier is kept as a model.
     """
-    names, overrides = _split(words)
+    names, overrides = split_words(words)
     if not names:
         raise SettingsError("probe: name a folder or an experiment, e.g. dinotune probe linear_classifier data=FOLDER")
     from dinotune.config.probe import Probe
@@ -243,13 +243,37 @@ def check(
     everything: Annotated[bool, typer.Option("--all", help="Print every problem, not the first 20 of a kind.")] = False,
 ) -> None:
     """Name every broken file, line and box of a data set; for an experiment, also what training would do."""
-    names, overrides = _split(words)
+    names, overrides = split_words(words)
     if not names:
         raise SettingsError("check: name a folder or an experiment, e.g. dinotune check data/helmets")
     from dinotune import checking
 
     if not checking.report_check(names, overrides, report=report, everything=everything):
         raise typer.Exit(1)
+
+
+@app.command()
+def cache(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="EXPERIMENT MODIFIER KEY=VALUE", help="What to train, as for train."),
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Print all caches.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the caches of the experiment.")] = False,
+) -> None:
+    """Compute what the frozen part of an experiment's backbone makes of its pictures; list and remove such caches."""
+    names, overrides = split_words(words)
+    if not names and not listing:
+        raise SettingsError("cache: name an experiment, e.g. dinotune cache dinov3_cached_detr data=FOLDER; or --list")
+    from dinotune.starting.suggestion import load_start
+
+    loaded = load_start(names[0], names[1:], overrides) if names else load_experiment("quickstart", (), overrides)
+    from dinotune import caching
+
+    if listing:
+        caching.print_caches(loaded.experiment.feature_cache)
+    else:
+        (caching.delete if delete else caching.fill)(loaded.experiment)
 
 
 @app.command()
@@ -262,7 +286,7 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier conversion.")] = False,
 ) -> None:
     """Write every split of a data set in another format, and say what that cannot hold."""
-    words = _only_overrides(overrides)
+    words = only_overrides(overrides)
     from dinotune import converting
 
     converting.report_conversion(
@@ -279,7 +303,7 @@ def evaluate(
     pictures: Annotated[int, typer.Option(min=0, help="Pictures to draw, truth beside prediction.")] = 0,
 ) -> None:
     """Measure a model on a data set."""
-    words = _only_overrides(overrides)
+    words = only_overrides(overrides)
     _check_evaluation(source, [*words, *([f"evaluation.split={split}"] if split else [])], out)
     from dinotune import api, listings
 
@@ -360,28 +384,6 @@ def schema() -> None:
     from dinotune.config.reference import experiment_schema
 
     print(json.dumps(experiment_schema(), indent=2, ensure_ascii=False))
-
-
-def _split(words: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Names of experiments and modifiers, and ``key=value`` words."""
-    given = words or []
-    return [word for word in given if "=" not in word], [word for word in given if "=" in word]
-
-
-def _only_overrides(words: Sequence[str] | None) -> list[str]:
-    names, overrides = _split(words)
-    if names:
-        raise SettingsError(f"{' '.join(names)}: no setting; write key=value, e.g. training.epochs=10")
-    return overrides
-
-
-def _check_resume(run: Path, names: Sequence[str], *, overwrite: bool, out: Path | None) -> None:
-    if names:
-        raise SettingsError(
-            f"{' '.join(names)}: a run goes on with its own experiment; give --resume {run} and key=value only"
-        )
-    if overwrite or out is not None:
-        raise SettingsError(f"--resume goes on in {run}: leave out --out and --overwrite")
 
 
 def _check_evaluation(source: Path, overrides: Sequence[str], out: Path | None) -> None:

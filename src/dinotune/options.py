@@ -1,7 +1,7 @@
-"""Options of a command made from a settings class, so that both have the same names, defaults and words."""
+"""Words and options of commands; options are made from a settings class, so that both have the same names and defaults."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from dinotune.config.base import Section
 from dinotune.config.fields import field_options
+from dinotune.errors import SettingsError
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -38,3 +39,17 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind | None, help_]
     )
+
+
+def split_words(words: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Names of experiments and modifiers, and ``key=value`` words."""
+    given = words or []
+    return [word for word in given if "=" not in word], [word for word in given if "=" in word]
+
+
+def only_overrides(words: Sequence[str] | None) -> list[str]:
+    """The words, all of which are ``key=value``. SettingsError names those that are not."""
+    names, overrides = split_words(words)
+    if names:
+        raise SettingsError(f"{' '.join(names)}: no setting; write key=value, e.g. training.epochs=10")
+    return overrides

@@ -37,9 +37,9 @@ class Cached:
     precision: Precision
 
     @property
-    def measures_whole(self) -> bool:
-        """Whether evaluations see pictures whole, and not window by window."""
-        return self.experiment.evaluation.window is None
+    def kinds(self) -> tuple[bool, ...]:
+        """For which values of `training` there is a store: none of measured pictures that windows slide over."""
+        return (True, False) if self.experiment.evaluation.window is None else (True,)
 
     def filler(self, *, training: bool) -> Filler:
         """What computes the features of the training views, or of the measured pictures."""
@@ -85,7 +85,7 @@ class FeatureCaches:
         self._live_from = live_from(cached.model, cached.experiment)
         self._place: CutPlace = cached.model.backbone.cut_place
         self._train = cached.fill(watcher, training=True)
-        self._measured = cached.fill(watcher, training=False) if cached.measures_whole else None
+        self._measured = cached.fill(watcher, training=False) if False in cached.kinds else None
         stores = [store for store in (self._train, self._measured) if store is not None]
         size = sum(store.bytes for store in stores)
         wanted = cached.experiment.feature_cache.in_memory

@@ -19,6 +19,9 @@ CHANGEABLE_ON_RESUME = (
     "data.train.subset",
     "data.workers",
     "data.max_skipped",
+    "feature_cache.folder",
+    "feature_cache.max_gb",
+    "feature_cache.in_memory",
     "training.epochs",
     "training.validate_every",
     "training.early_stopping",
@@ -56,6 +59,16 @@ def resumed(run: Path, overrides: Sequence[str]) -> Loaded:
             f"{', '.join(CHANGEABLE_ON_RESUME)}"
         )
     return Loaded(after, loaded.notes)
+
+
+def check_resume(run: Path, names: Sequence[str], *, overwrite: bool, out: Path | None) -> None:
+    """SettingsError where a run that goes on is given an experiment, or a folder to write."""
+    if names:
+        raise SettingsError(
+            f"{' '.join(names)}: a run goes on with its own experiment; give --resume {run} and key=value only"
+        )
+    if overwrite or out is not None:
+        raise SettingsError(f"--resume goes on in {run}: leave out --out and --overwrite")
 
 
 def measured(trained: config.Experiment | Path, overrides: Sequence[str]) -> config.Experiment:
