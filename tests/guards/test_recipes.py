@@ -10,7 +10,7 @@ from dinotune.adapters.blocks import resolve_after
 from dinotune.config.loading import load_experiment
 from dinotune.config.recipes import MODIFIERS, RECIPES, header, names
 
-NUMBER_OF_RECIPES = 35
+NUMBER_OF_RECIPES = 36
 NUMBER_OF_MODIFIERS = 11
 ALL = [(name, folder) for folder in (RECIPES, MODIFIERS) for name in names(folder)]
 
