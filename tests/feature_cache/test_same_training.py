@@ -95,3 +95,32 @@ def test_a_killed_run_goes_on_with_the_same_features(shapes: Path, tmp_path: Pat
     wanted = with_cache(experiment(shapes, "faster_rcnn", settings), tmp_path / "cache")
     run = api.train(wanted, out=tmp_path / "run").folder
     assert_killed_ends_the_same(wanted, run, tmp_path)
+
+
+def test_a_killed_run_goes_on_with_weights_from_elsewhere(shapes: Path, tmp_path: Path) -> None:
+    """Those of a frozen random backbone are in the run's checkpoint alone."""
+    source = api.train(
+        experiment(shapes, "faster_rcnn", {"backbone.trainable": "all", "training.epochs": "1"}),
+        out=tmp_path / "source",
+    )
+    settings = {
+        "training.epochs": "3",
+        "training.checkpoint_every_steps": "2",
+        "training.initialize_from": str(source.folder),
+    }
+    wanted = with_cache(experiment(shapes, "faster_rcnn", settings), tmp_path / "cache")
+    run = api.train(wanted, out=tmp_path / "run").folder
+    assert_killed_ends_the_same(wanted, run, tmp_path)
+    assert "to compute" not in (tmp_path / "killed/train.log").read_text()
+
+
+def test_a_killed_run_goes_on_after_its_features_have_ended(shapes: Path, tmp_path: Path) -> None:
+    stages = {
+        "backbone.trainable": "[{blocks: 2, from_epoch: 1}]",
+        "training.epochs": "3",
+        "training.checkpoint_every_steps": "2",
+    }
+    wanted = with_cache(experiment(shapes, "faster_rcnn", stages), tmp_path / "cache")
+    run = api.train(wanted, out=tmp_path / "run").folder
+    assert_killed_ends_the_same(wanted, run, tmp_path)
+    assert len(list((tmp_path / "cache").iterdir())) == 2

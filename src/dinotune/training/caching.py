@@ -3,6 +3,7 @@
 import torch
 
 from dinotune.feature_cache.caches import Cached, FeatureCaches
+from dinotune.feature_cache.decision import live_from
 from dinotune.feature_cache.watcher import StoppedError
 from dinotune.training.interrupts import InterruptedRunError, StopRequest
 from dinotune.training.memory import can_measure, free_bytes
@@ -47,14 +48,27 @@ def as_cached(preparation: Preparation) -> Cached:
     )
 
 
-def open_caches(preparation: Preparation, progress: Progress, stop: StopRequest, again: str) -> FeatureCaches | None:
-    """The caches of a run, filled; none where `feature_cache.mode` is off. `again` is the command that starts it anew.
+def open_caches(
+    preparation: Preparation, progress: Progress, stop: StopRequest, *, epoch: int, again: str
+) -> FeatureCaches | None:
+    """The caches of a run, filled; none where `feature_cache.mode` is off.
+
+    Args:
+        preparation: Its model holds the weights with which training goes on.
+        progress: Shows what is done.
+        stop: Stops it.
+        epoch: The first that is trained; none of its features are kept if more learns by then.
+        again: The command that goes on after a stop.
 
     Raises:
         InterruptedRunError: Ctrl-C or SIGTERM; what was computed is kept.
         DinotuneError: a folder holds something else, or there is no room.
     """
-    if preparation.experiment.feature_cache.mode != "on":
+    experiment = preparation.experiment
+    if experiment.feature_cache.mode != "on":
+        return None
+    last = live_from(preparation.model, experiment)
+    if last is not None and epoch >= last:
         return None
     cpu = torch.device("cpu")
     free = free_bytes(cpu) if can_measure(cpu) else 0

@@ -3,8 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import Literal
@@ -14,18 +13,17 @@ import torch
 from torch.utils.data import DataLoader
 
 from dinotune.build import build_answers
-from dinotune.checkpoints import Description, check_backbone, read_resume_file
+from dinotune.checkpoints import Description, Resumable, check_backbone, load_trained_state, read_resume_file
 from dinotune.config.loading import dump_experiment
 from dinotune.data.batches import Batch
-from dinotune.data.loader import end_workers, evaluation_loader, training_loader
 from dinotune.device import Precision, memory_explained
 from dinotune.errors import DataError, DinotuneError, SettingsError
 from dinotune.evaluation import Evaluation, evaluate_model
-from dinotune.feature_cache.caches import FeatureCaches
 from dinotune.files import remove_unfinished, write_text
 from dinotune.training.caching import open_caches
 from dinotune.training.interrupts import StopRequest
 from dinotune.training.keeper import RunKeeper
+from dinotune.training.loaders import RunLoaders
 from dinotune.training.metrics_log import MetricsLog
 from dinotune.training.module import TrainingModule
 from dinotune.training.notices import ignored_settings
@@ -55,19 +53,22 @@ def train_run(preparation: Preparation, folder: Path, *, resume: bool = False) -
     with Progress(folder / "train.log") as progress, stop.listening():
         for line in preparation.opening:
             progress.say(line)
+        stored = _read_stored(preparation, folder) if resume else None
         again = f"--resume {quote(str(folder))}" if resume else _anew(folder)
-        caches = open_caches(preparation, progress, stop, f"dinotune train {again}")
-        module = _module(preparation, caches)
+        epoch = RunState.from_json(stored.run_state).epoch if stored else 0
+        caches = open_caches(preparation, progress, stop, epoch=epoch, again=f"dinotune train {again}")
+        loaders = RunLoaders(preparation, caches)
+        module = _module(preparation, loaders.training())
         for line in ignored_settings(preparation.experiment, module.steps_per_epoch):
             progress.say(line)
-        resumed = _restore_state(module, folder, progress) if resume else None
+        if stored:
+            _restore_state(module, stored, folder, progress)
         learning = learning_parameters(preparation.model)
         write_environment(folder, preparation.device, preparation.precision, learning)
-        log = MetricsLog(folder, keep_lines=module.state.metrics_lines, step=resumed or 0)
-        loaders = EvaluationLoaders(_evaluation_loader(preparation), caches)
+        log = MetricsLog(folder, keep_lines=module.state.metrics_lines, step=stored.steps if stored else 0)
         keeper = RunKeeper(folder, module, _evaluator(preparation, loaders), log, progress, stop)
         try:
-            _fit(module, keeper, preparation.device, preparation.precision, resume=resumed is not None)
+            _fit(module, keeper, preparation.device, preparation.precision, resume=resume)
         finally:
             loaders.end()
         progress.say(_closing(folder, module))
@@ -78,21 +79,8 @@ def _anew(folder: Path) -> str:
     return f"{quote(str(folder / 'experiment.yaml'))} --out {quote(str(folder))} --overwrite"
 
 
-def _training_loader(preparation: Preparation) -> DataLoader[Batch]:
-    experiment = preparation.experiment
-    return training_loader(
-        preparation.train,
-        experiment.data,
-        batch_size=experiment.training.pictures_per_step,
-        multiple=preparation.model.size_multiple,
-        seed=experiment.seed,
-        device_type=preparation.device.type,
-    )
-
-
-def _module(preparation: Preparation, caches: FeatureCaches | None) -> TrainingModule:
+def _module(preparation: Preparation, loader: DataLoader[Batch]) -> TrainingModule:
     experiment, model, train = preparation.experiment, preparation.model, preparation.train
-    loader = caches.training_loader() if caches else _training_loader(preparation)
     description = Description(
         experiment=experiment,
         labels=train.labels,
@@ -104,8 +92,8 @@ def _module(preparation: Preparation, caches: FeatureCaches | None) -> TrainingM
     return TrainingModule(model, experiment, loader, description, RunState(train.fingerprint()))
 
 
-def _restore_state(module: TrainingModule, folder: Path, progress: Progress) -> int:
-    """Put the state of `last.ckpt` into the module and the settings into the folder; returns the steps done."""
+def _read_stored(preparation: Preparation, folder: Path) -> Resumable:
+    """What `last.ckpt` holds, with its weights in the model: the frozen ones decide which features are kept."""
     checkpoint = folder / "checkpoints" / "last.ckpt"
     if not checkpoint.is_file():
         raise DinotuneError(
@@ -115,13 +103,20 @@ def _restore_state(module: TrainingModule, folder: Path, progress: Progress) -> 
             f"dinotune train {_anew(folder)}"
         )
     stored = read_resume_file(checkpoint)
+    check_backbone(checkpoint, preparation.model, stored.description)
+    load_trained_state(preparation.model, stored.weights)
+    return stored
+
+
+def _restore_state(module: TrainingModule, stored: Resumable, folder: Path, progress: Progress) -> None:
+    """Put the run's state into the module and the settings into the folder."""
+    checkpoint = folder / "checkpoints" / "last.ckpt"
     remove_unfinished(checkpoint.parent)
     state = RunState.from_json(stored.run_state)
     if state.fingerprint != module.state.fingerprint:
         raise DataError(
             f"{checkpoint}: the training pictures or boxes have changed since; put them back, or start a new run"
         )
-    check_backbone(checkpoint, module.model, stored.description)
     begun = state.epoch + (state.next_batch > 0)
     if module.experiment.training.epochs < begun:
         raise SettingsError(
@@ -132,51 +127,14 @@ def _restore_state(module: TrainingModule, folder: Path, progress: Progress) -> 
     module.state = state
     module.description = replace(stored.description, experiment=module.experiment)
     write_text(folder / "experiment.yaml", dump_experiment(module.experiment))
-    return stored.steps
 
 
-def _evaluation_loader(preparation: Preparation) -> DataLoader[Batch]:
-    experiment = preparation.experiment
-    return evaluation_loader(
-        preparation.measured,
-        experiment.data,
-        batch_size=experiment.evaluation.batch_size or experiment.training.pictures_per_step,
-        multiple=preparation.model.size_multiple,
-        device_type=preparation.device.type,
-    )
-
-
-@dataclass(frozen=True)
-class EvaluationLoaders:
-    """The measured pictures, and their features while those hold."""
-
-    pictures: DataLoader[Batch]
-    caches: FeatureCaches | None
-
-    @cached_property
-    def features(self) -> DataLoader[Batch] | None:
-        """None without a cache."""
-        return self.caches.evaluation_loader() if self.caches else None
-
-    @property
-    def now(self) -> DataLoader[Batch]:
-        """What the model as it is takes."""
-        holds = self.caches is not None and self.caches.holds()
-        return self.features if self.features is not None and holds else self.pictures
-
-    def end(self) -> None:
-        """End the processes of both."""
-        for loader in (self.pictures, self.features):
-            if loader is not None:
-                end_workers(loader)
-
-
-def _evaluator(preparation: Preparation, loaders: EvaluationLoaders) -> Callable[[Callable[[Batch], None]], Evaluation]:
+def _evaluator(preparation: Preparation, loaders: RunLoaders) -> Callable[[Callable[[Batch], None]], Evaluation]:
     """A function that evaluates the model as it is now, calling back before each batch."""
     return lambda on_batch: evaluate_model(
         preparation.model,
         preparation.measured,
-        loaders.now,
+        loaders.measured,
         build_answers(preparation.experiment, preparation.measured, preparation.model.size_multiple),
         precision=preparation.precision,
         on_batch=on_batch,

@@ -1,0 +1,226 @@
+"""What an epoch costs with everything learning, with a frozen backbone, and on its kept features; what keeping them costs.
+
+Run `DINOTUNE_TEST_DATA=FOLDER uv run python -m benchmarks.cached_training [ROW ...]`; FOLDER holds `bccd`, `nuclei` and `clothing`. The
+result goes to `benchmarks/results/`.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.side_by_side import machine, publish, table
+from dinotune import config
+from dinotune.config.loading import load_experiment
+from dinotune.data.batches import Batch
+from dinotune.data.loader import end_workers, training_loader
+from dinotune.data.photometric import training_inputs
+from dinotune.feature_cache.caches import FeatureCaches
+from dinotune.model import Model
+from dinotune.training.caching import as_cached
+from dinotune.training.optimizer import build_optimizer
+from dinotune.training.preparation import Preparation, prepare
+
+PICTURES, BATCH, SIDE, ROUNDS = 32, 8, 448, 3
+VIT_S = "{width: 384, depth: 12}"
+BLOCKS = {"learning": "all", "frozen": "none"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recipe on data, with changes."""
+
+    name: str
+    recipe: str
+    data: str
+    changes: tuple[str, ...] = ()
+
+
+ROWS = {
+    "segmenter": Row("linear segmenter, frozen", "linear_segmenter", "nuclei"),
+    "classifier": Row("linear classifier, frozen", "linear_classifier", "clothing"),
+    "lora": Row(
+        "linear segmenter, LoRA on the last 2 blocks",
+        "linear_segmenter",
+        "nuclei",
+        ("adapter={kind: lora, blocks: 2}",),
+    ),
+    "daga": Row(
+        "linear segmenter, DAGA after the last block",
+        "linear_segmenter",
+        "nuclei",
+        ("adapter={kind: daga, blocks: last}",),
+    ),
+    "small": Row("recipe cached_deformable_detr", "cached_deformable_detr", "bccd"),
+    "large": Row(
+        "deformable_detr as it is by default, 6 + 6 layers from stride 8", "detr", "bccd", ("head=deformable_detr",)
+    ),
+}
+
+
+def prepared(row: Row, cache: Path, *changes: str) -> Preparation:
+    """An experiment of the row on a random ViT-S, with as many views as the recipe has."""
+    words = [
+        f"data.root={os.environ['DINOTUNE_TEST_DATA']}/{row.data}",
+        "backbone.id=tiny-dinov3",
+        f"backbone.tiny={VIT_S}",
+        f"data.size={SIDE}",
+        "data.resize=square",
+        "data.augmentation.scale_jitter=[1, 1]",
+        "data.augmentation.views=8",
+        f"data.train.limit={PICTURES}",
+        "data.val.limit=1",
+        f"training.batch_size={BATCH}",
+        f"feature_cache={{mode: off, folder: {cache}}}",
+        *row.changes,
+        *changes,
+    ]
+    return prepare(load_experiment(row.recipe, (), words, {}).experiment, check=False)
+
+
+class Silent:
+    """Watches the cache, and times it."""
+
+    def say(self, line: str) -> None: ...
+    def start(self, description: str, batches: int) -> None: ...
+    def advance(self) -> None: ...
+    def check(self) -> None: ...
+
+
+class Epochs:
+    """Epochs of a model with its optimiser; all that a run does in its steps, without Lightning and files."""
+
+    def __init__(self, model: Model, experiment: config.Experiment, batches: Any) -> None:
+        self.model, self.experiment, self.batches = model.train(), experiment, batches
+        self.optimizer = build_optimizer(model, experiment.training)
+        self.epoch = 0
+
+    def __call__(self) -> float:
+        """Seconds of an epoch."""
+        began = time.perf_counter()
+        for batch in self._batches():
+            self._step(batch)
+        self.epoch += 1
+        return time.perf_counter() - began
+
+    def _batches(self) -> Iterable[Batch]:
+        if isinstance(self.batches, list):
+            return self.batches
+        self.batches.batch_sampler.set_epoch(self.epoch)
+        return iter(self.batches)
+
+    def _step(self, batch: Batch) -> None:
+        inputs = training_inputs(batch, self.experiment.data.augmentation, 0)
+        torch.autograd.backward(self.model.loss(inputs, batch.targets).total)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def live(preparation: Preparation) -> Epochs:
+    """Epochs that read pictures."""
+    experiment = preparation.experiment
+    loader = training_loader(
+        preparation.train,
+        experiment.data,
+        batch_size=BATCH,
+        multiple=preparation.model.size_multiple,
+        seed=0,
+        device_type="cpu",
+    )
+    return Epochs(preparation.model, experiment, loader)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds per epoch, median of the rounds; of the cache, to fill it and to open it."""
+
+    learning: float
+    frozen: float
+    kept: float
+    head: float
+    filling: float
+    megabytes: float
+
+    @property
+    def paid_after(self) -> float:
+        """Epochs after which the cache has cost no more than it saved."""
+        return self.filling / (self.frozen - self.kept)
+
+
+def measure(row: Row, cache: Path) -> Measured:
+    """All ways of a row in turn."""
+    learning = live(prepared(row, cache, "adapter=frozen", "backbone.trainable=all"))
+    frozen = live(prepared(row, cache))
+    preparation = prepared(row, cache, "feature_cache.mode=on", "data.workers=0")
+    began = time.perf_counter()
+    caches = FeatureCaches(as_cached(preparation), Silent(), free_memory=1e12)
+    filling = time.perf_counter() - began
+    kept = Epochs(preparation.model, preparation.experiment, caches.training_loader())
+    ready = list(caches.training_loader())
+    head = Epochs(preparation.model, preparation.experiment, ready)
+    ways = {"learning": learning, "frozen": frozen, "kept": kept, "head": head}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(1 + ROUNDS):
+        for name, epoch in ways.items():
+            times[name].append(epoch())
+    for way in (learning, frozen):
+        end_workers(way.batches)
+    medians = {name: statistics.median(own[1:]) for name, own in times.items()}
+    size = sum(path.stat().st_size for path in cache.rglob("*.safetensors")) / 1e6
+    return Measured(**medians, filling=filling, megabytes=size)
+
+
+def lines(rows: Iterable[Row]) -> Iterator[list[str]]:
+    """A line of the table for each row."""
+    for row in rows:
+        with tempfile.TemporaryDirectory() as folder:
+            found = measure(row, Path(folder))
+        ratios = (
+            found.learning / found.frozen,
+            found.frozen / found.kept,
+            found.learning / found.kept,
+            found.kept / found.head,
+        )
+        yield [
+            row.name,
+            *(f"{ratio:.2f}" for ratio in ratios),
+            f"{found.filling / found.frozen:.1f}",
+            f"{found.paid_after:.1f}",
+            f"{found.megabytes / (8 * PICTURES):.2f}",
+        ]
+        print(row.name, found, flush=True)
+
+
+def main(*names: str) -> None:
+    """Measure the rows, all unless some are named, and write the table."""
+    header = [
+        "what learns",
+        "all learning / frozen",
+        "frozen / kept",
+        "all learning / kept",
+        "kept / trained part alone",
+        "filling, in frozen epochs",
+        "paid after epochs",
+        "MB per view",
+    ]
+    publish(
+        "cached_training",
+        "# Epochs on kept features",
+        f"{machine('torch')}, all cores. A random ViT-S/16 (12 blocks, width 384), {PICTURES} pictures of {SIDE} px in batches of {BATCH}, "
+        f"8 views kept in bfloat16 and held in memory; wall time of whole epochs with the loader, gradients, clipping and AdamW, in turn, "
+        f"medians of {ROUNDS} rounds, as ratios. The trained part alone takes batches that lie ready.",
+        table(header, lines(ROWS[name] for name in names or ROWS)),
+        arguments=" ".join(names),
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
