@@ -1,7 +1,6 @@
 """`dinotune cache`: compute the features of an experiment beforehand, list the caches that there are, remove them."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dinotune import config
-from dinotune.feature_cache.caches import Cached
+from dinotune.data.fixed_views import usual_views
+from dinotune.data.problems import counted
+from dinotune.feature_cache.caches import fill_store
 from dinotune.feature_cache.room import cache_root, gigabytes
 from dinotune.feature_cache.store import IDENTITY
 from dinotune.feature_cache.watcher import StoppedError
@@ -28,35 +29,43 @@ def fill(experiment: config.Experiment) -> list[Path]:
     """
     stop = StopRequest()
     with Progress(None) as progress, stop.listening():
-        cached = _cached(experiment, progress)
+        preparation = prepare(_with_mode(experiment, "on"))
+        for line in preparation.opening:
+            progress.say(line)
+        run, watcher = as_cached(preparation), ProgressWatcher(progress, stop)
         try:
-            stores = [cached.fill(ProgressWatcher(progress, stop), training=training) for training in cached.kinds]
+            stores = [fill_store(run, watcher, training=training) for training in run.kinds]
         except StoppedError as error:
             assert stop.signal_number is not None
             message = f"{error}; those that are done are kept, and the same command goes on"
             raise InterruptedRunError(stop.signal_number, message) from None
         for store in stores:
-            progress.say(f"{len(store):,} views, {gigabytes(store.bytes)}: {store.folder}")
+            progress.say(f"{counted(len(store), 'view')}, {gigabytes(store.bytes)}: {store.folder}")
     return [store.folder for store in stores]
 
 
 def delete(experiment: config.Experiment) -> list[Path]:
     """Remove the caches of an experiment, once no process fills them; returns their folders."""
     removed = []
+    run = as_cached(prepare(_with_mode(experiment, "off"), check=False))
+    augmentation = experiment.data.augmentation
+    run = run.with_views(augmentation.views or usual_views(augmentation))
     with Progress(None) as progress:
-        cached = _cached(experiment, None)
-        for training in cached.kinds:
-            store = cached.store(training=training)
+        for store in (run.store(training=training) for training in run.kinds):
             if not store.folder.is_dir():
                 continue
-            with store.locked(ProgressWatcher(progress, StopRequest())):
-                size = _size(store.folder)
-                shutil.rmtree(store.folder)
-            progress.say(f"removed {gigabytes(size)}: {store.folder}")
+            size = gigabytes(store.bytes)
+            store.remove(ProgressWatcher(progress, StopRequest()))
+            progress.say(f"removed {size}: {store.folder}")
             removed.append(store.folder)
         if not removed:
             progress.say(f"nothing is kept of this experiment in {cache_root(experiment.feature_cache)}")
     return removed
+
+
+def _with_mode(experiment: config.Experiment, mode: str) -> config.Experiment:
+    settings = experiment.feature_cache.model_copy(update={"mode": mode})
+    return experiment.model_copy(update={"feature_cache": settings})
 
 
 @dataclass(frozen=True)
@@ -94,15 +103,6 @@ def print_caches(settings: config.FeatureCache) -> None:
         table.add_row(cache.folder.name, cache.backbone, cache.data, cache.split, gigabytes(cache.bytes))
     Console().print(table)
     print(f"{gigabytes(sum(cache.bytes for cache in kept))} in {root}")
-
-
-def _cached(experiment: config.Experiment, progress: Progress | None) -> Cached:
-    wanted = experiment.feature_cache.model_copy(update={"mode": "on"})
-    preparation = prepare(experiment.model_copy(update={"feature_cache": wanted}), check=False)
-    if progress is not None:
-        for line in preparation.opening:
-            progress.say(line)
-    return as_cached(preparation)
 
 
 def _size(folder: Path) -> int:

@@ -47,24 +47,24 @@ class Cut:
         """Name of the tensor that is the sequence too; empty where none is."""
         return next((f"tap_{block}" for block, tap in self.taps.items() if tap is self.sequence), "")
 
+    @property
+    def distinct(self) -> dict[str, Tensor]:
+        """Its tensors by name, each once: without a sequence that is a tap."""
+        return {name: tensor for name, tensor in self.tensors.items() if not (self.alias and name == "sequence")}
+
     def map(self, change: Callable[[Tensor], Tensor]) -> "Cut":
         """The same cut with every tensor changed, each once."""
-        return self.replaced({name: change(tensor) for name, tensor in self.tensors.items() if self._is_first(name)})
+        return self.replaced({name: change(tensor) for name, tensor in self.distinct.items()})
 
     @classmethod
     def stack(cls, cuts: Sequence["Cut"]) -> "Cut":
         """The cut of a batch from those of its pictures, which have no batch dimension."""
-        first = cuts[0]
-        names = [name for name in first.tensors if first._is_first(name)]
-        return first.replaced({name: torch.stack([cut.tensors[name] for cut in cuts]) for name in names})
+        return cuts[0].replaced({name: torch.stack([cut.tensors[name] for cut in cuts]) for name in cuts[0].distinct})
 
     def replaced(self, tensors: Mapping[str, Tensor]) -> "Cut":
         """The same cut with other tensors; a sequence that is a tap need not be among them."""
         alias = {"sequence": tensors[self.alias]} if self.alias else {}
         return Cut.of({**tensors, **alias}, self.image_hw)
-
-    def _is_first(self, name: str) -> bool:
-        return not (self.alias and name == "sequence")
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Cut":
         """The same cut on another device."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dinotune import config
-from dinotune.data.fixed_views import are_random, whole_pictures
+from dinotune.data.fixed_views import usual_views, whole_pictures
 from dinotune.data.loader import Pictures, collate, evaluation_loader, training_loader
 from dinotune.data.photometric import training_inputs
 from dinotune.data.records import Records
@@ -87,7 +87,11 @@ def test_other_pictures_do_not_change_a_view(tmp_path: Path) -> None:
     assert all(torch.equal(some[key], everything[key]) for key in shared)
 
 
-def test_only_changes_make_views_differ() -> None:
-    assert are_random(config.Augmentation())
-    assert not are_random(config.Augmentation.model_validate("none"))
-    assert are_random(config.Augmentation.model_validate({**config.Augmentation.expand("none"), "photometric": 0.1}))
+@pytest.mark.parametrize(
+    ("changes", "views"),
+    [({}, 1), ({"flip": 0.5}, 2), ({"flip_vertical": 0.5}, 8), ({"flip": 0.5, "photometric": 0.1}, 8)],
+)
+def test_as_many_views_are_usual_as_can_differ(changes: dict[str, float], views: int) -> None:
+    unchanged = config.Augmentation.expand("none")
+    assert usual_views(config.Augmentation.model_validate({**unchanged, **changes})) == views
+    assert usual_views(config.Augmentation()) == 8

@@ -6,7 +6,7 @@ from typing import Any
 
 from dinotune import config
 from dinotune.config.loading import load_experiment
-from dinotune.feature_cache.caches import Cached
+from dinotune.feature_cache.run import CachedRun
 from dinotune.feature_cache.watcher import StoppedError
 from dinotune.training.caching import as_cached
 from dinotune.training.preparation import prepare
@@ -52,7 +52,7 @@ def with_cache(plain: config.Experiment, folder: Path, **changes: Any) -> config
     )
 
 
-def cached(wanted: config.Experiment) -> Cached:
+def cached(wanted: config.Experiment) -> CachedRun:
     """What the cache knows of an experiment, prepared."""
     return as_cached(prepare(wanted, check=False))
 

@@ -34,7 +34,7 @@ def test_caches_are_listed_and_removed(words: list[str], tmp_path: Path, capsys:
     said = capsys.readouterr().out
     assert "tiny-dinov3" in said
     assert "train" in said
-    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 2
     assert cli.run(["cache", "--delete", *words]) == 0
     assert "removed" in capsys.readouterr().out
     assert list((tmp_path / "cache").iterdir()) == []

@@ -1,23 +1,28 @@
 """Whether a run gets a cache, and what is said about it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dinotune import config
-from dinotune.data.splits import read_records
 from dinotune.errors import SettingsError
-from dinotune.feature_cache.decision import Decision, decide, live_from
+from dinotune.feature_cache.caches import fill_store
+from dinotune.feature_cache.decision import Decision, decide
+from dinotune.feature_cache.run import CachedRun
+from dinotune.training.caching import as_cached
 from dinotune.training.preparation import prepare
-from tests.feature_cache.cached_runs import CUTS, experiment
+from tests.feature_cache.cached_runs import CUTS, Listener, experiment
 from tests.training.small_runs import changed
 
 
+def run_of(wanted: config.Experiment) -> CachedRun:
+    plain = as_cached(prepare(changed(wanted, "feature_cache.mode=off", "training.minutes=none"), check=False))
+    return replace(plain, experiment=wanted)
+
+
 def decided(wanted: config.Experiment) -> Decision:
-    off = changed(wanted, "feature_cache=off")
-    model = prepare(changed(off, "training.minutes=none"), check=False).model
-    train, measured = (read_records(wanted.data, split, seed=0, needs=wanted.needs) for split in ("train", "val"))
-    return decide(model, wanted, train, measured)
+    return decide(run_of(wanted))
 
 
 def test_off_says_what_a_cache_would_save(shapes: Path) -> None:
@@ -28,7 +33,14 @@ def test_off_says_what_a_cache_would_save(shapes: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("augmentation", "views"), [("{crop: 0.5}", 8), ("none", 1), ("{views: 3}", 3), ("{photometric: 0}", 8)]
+    ("augmentation", "views"),
+    [
+        ("{crop: 0.5}", 8),
+        ("none", 1),
+        ("{views: 3}", 3),
+        ("{photometric: 0}", 8),
+        ("{crop: 0, photometric: 0, scale_jitter: [1, 1]}", 2),
+    ],
 )
 def test_on_takes_a_limited_number_of_views(shapes: Path, augmentation: str, views: int) -> None:
     plain = experiment(shapes, "faster_rcnn")
@@ -70,7 +82,7 @@ def test_auto_takes_one_where_it_pays(shapes: Path, epochs: int, mode: str) -> N
     wanted = changed(experiment(shapes, "faster_rcnn"), f"training.epochs={epochs}", "feature_cache=auto")
     found = decided(changed(wanted, f"training.validate_every={epochs}"))
     assert found.experiment.feature_cache.mode == mode
-    said = "times less often" if mode == "on" else f"{epochs} epochs are too few for 3 views of each picture"
+    said = "times fewer pictures" if mode == "on" else f"{epochs} epochs are too few for 3 views of each picture"
     assert said in found.lines[0]
 
 
@@ -78,7 +90,7 @@ def test_auto_stays_off_where_there_is_no_room(shapes: Path) -> None:
     wanted = changed(experiment(shapes, "faster_rcnn"), "feature_cache={mode: auto, max_gb: 1e-6}")
     found = decided(wanted)
     assert found.experiment == changed(wanted, "feature_cache.mode=off")
-    assert "feature_cache.max_gb: 1e-06" in found.lines[0]
+    assert "feature_cache.max_gb: the features of" in found.lines[0]
 
 
 def test_on_is_refused_before_a_run_folder_is_made(shapes: Path) -> None:
@@ -99,7 +111,22 @@ def test_on_is_refused_before_a_run_folder_is_made(shapes: Path) -> None:
 )
 def test_features_end_where_the_cut_moves(shapes: Path, stages: str, epoch: int | None) -> None:
     wanted = experiment(shapes, "faster_rcnn", {"backbone.trainable": stages})
-    model = prepare(wanted, check=False).model
-    place = model.backbone.cut_place
-    assert live_from(model, wanted) == epoch
-    assert model.backbone.cut_place == place
+    run = run_of(wanted)
+    place = run.model.backbone.cut_place
+    assert run.live_from == epoch
+    assert run.model.backbone.cut_place == place
+
+
+def test_what_is_kept_already_needs_neither_room_nor_time(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = changed(
+        experiment(shapes, "faster_rcnn", {"training.epochs": "1"}), f"feature_cache={{mode: auto, folder: {tmp_path}}}"
+    )
+    assert decided(wanted).experiment.feature_cache.mode == "off"
+    run = run_of(wanted)
+    for training in run.kinds:
+        fill_store(run, Listener(), training=training)
+    monkeypatch.setattr("dinotune.feature_cache.room.free_bytes", lambda _: 0)
+    assert decided(wanted).experiment.feature_cache.mode == "on"
+    assert decided(changed(wanted, "feature_cache.mode=on")).experiment.feature_cache.mode == "on"

@@ -1,5 +1,6 @@
 """What a cache does when something goes wrong: killed, full disk, other files, cut short, two at once."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dinotune import config
 from dinotune.errors import DinotuneError, SettingsError
 from dinotune.feature_cache import gathering
-from dinotune.feature_cache.caches import Cached
+from dinotune.feature_cache.caches import fill_store
+from dinotune.feature_cache.run import CachedRun
 from dinotune.feature_cache.shards import Shard
 from dinotune.feature_cache.store import Store
 from dinotune.feature_cache.watcher import StoppedError
@@ -46,7 +49,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def filled(wanted: config.Experiment, batches: int = 10**9) -> tuple[Store, Listener]:
     listener = Listener(batches)
-    return cached(wanted).fill(listener, training=True), listener
+    return fill_store(cached(wanted), listener, training=True), listener
 
 
 def shards(wanted: config.Experiment) -> list[Path]:
@@ -82,7 +85,7 @@ def _fill_and_die(wanted: config.Experiment, batches: int) -> None:
             if self.done == batches:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    cached(wanted).fill(Killer(), training=True)
+    fill_store(cached(wanted), Killer(), training=True)
 
 
 def test_a_killed_process_loses_little_and_blocks_nobody(wanted: config.Experiment) -> None:
@@ -136,7 +139,7 @@ class Glutton(Listener):
 def test_a_full_disk_is_named_and_what_fits_is_kept(wanted: config.Experiment, full_disk: Path) -> None:
     there = with_cache(wanted, full_disk)
     with pytest.raises(DinotuneError, match=r"no room left on the disk; \d+ views? are kept and \d+ are missing"):
-        cached(there).fill(Glutton(full_disk), training=True)
+        fill_store(cached(there), Glutton(full_disk), training=True)
     assert not list(full_disk.rglob("*.tmp"))
     kept = sum(len(Shard.open(path).keys) for path in shards(there))
     assert 0 < kept < VIEWS
@@ -177,6 +180,60 @@ def test_a_touched_picture_is_not(wanted: config.Experiment, data: Path) -> None
     assert filled(wanted)[1].lines == []
 
 
+def test_pictures_of_one_size_and_time_are_told_apart(wanted: config.Experiment, data: Path) -> None:
+    """Bitmaps out of an archive; with one gone, the others move up by an id."""
+    for folder in ("images", "masks"):
+        for path in sorted((data / folder / "train").iterdir()):
+            picture = Image.open(path).crop((0, 0, 64, 64))
+            if folder == "images":
+                picture.save(path.with_suffix(".bmp"))
+                path.unlink()
+            else:
+                picture.save(path)
+    for path in data.rglob("*.*"):
+        os.utime(path, (1e9, 1e9))
+    filled(wanted)
+    for path in (data / "images/train/1.bmp", data / "masks/train/1.png"):
+        path.unlink()
+    store, listener = filled(wanted)
+    assert listener.lines[0] == "feature cache: 4 pictures changed since their features were kept"
+    assert len(store) == VIEWS - 3
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_features_of_edited_pictures_take_no_room(wanted: config.Experiment, data: Path) -> None:
+    before, _ = filled(wanted)
+    for path in (data / "images/train").iterdir():
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    after, _ = filled(wanted)
+    assert after.bytes == pytest.approx(before.bytes, rel=0.01)
+
+
+def test_a_shard_that_cannot_be_read_now_is_left_alone(
+    wanted: config.Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(wanted)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("dinotune.feature_cache.shards.safe_open", full)
+    with pytest.raises(OSError, match="Too many open files"):
+        filled(wanted)
+    assert shards(wanted)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_store_in_use_outlives_its_files(wanted: config.Experiment, in_memory: bool) -> None:
+    store, _ = filled(wanted)
+    expected = {key: store[key].cut.taps[3].clone() for key in store.keys}
+    again = cached(wanted).store(training=True)
+    again.open(cached(wanted).train)
+    again.hold(in_memory=in_memory)
+    shutil.rmtree(store.folder)
+    assert all(torch.equal(again[key].cut.taps[3], tap) for key, tap in expected.items())
+
+
 def test_edited_labels_are_taken_up(wanted: config.Experiment, data: Path) -> None:
     filled(wanted)
     path = data / "masks/train/2.png"
@@ -215,9 +272,9 @@ def test_features_of_something_else_are_noticed_though_they_bear_the_right_name(
     store, _ = filled(wanted)
     other = config.Experiment.model_validate({**wanted.model_dump(), "seed": 1})
     foreign = cached(other)
-    monkeypatch.setattr(Cached, "store", lambda *_, **__: Store(store.folder, store.identity))
+    monkeypatch.setattr(CachedRun, "store", lambda *_, **__: Store(store.folder, store.identity))
     with pytest.raises(DinotuneError, match="are not those that the backbone gives now"):
-        foreign.fill(Listener(), training=True)
+        fill_store(foreign, Listener(), training=True)
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -258,14 +315,15 @@ def test_a_process_waits_for_another_and_can_be_stopped(wanted: config.Experimen
     with store.locked(Listener()):
         impatient = Listener(batches=0)
         with pytest.raises(StoppedError):
-            cached(wanted).fill(impatient, training=True)
+            fill_store(cached(wanted), impatient, training=True)
     assert "another process computes these features; waiting for it" in impatient.lines[0]
 
 
 def test_pictures_that_cannot_be_read_are_left_out(wanted: config.Experiment, data: Path) -> None:
     path = data / "images/train/1.png"
     path.write_bytes(path.read_bytes()[:200])
-    ready = cached(wanted)
-    store = ready.fill(Listener(), training=True)
+    ready, listener = cached(wanted), Listener()
+    store = fill_store(ready, listener, training=True)
+    assert sum("left out" in line and "1.png" in line for line in listener.lines) == 1
     assert len(store) == VIEWS - 3
     assert {key.image_id for key in store.keys} == {1, 3, 4, 5, 6}

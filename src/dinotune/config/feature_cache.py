@@ -17,7 +17,7 @@ class FeatureCache(Section):
     storage: Storage = "bf16"
     """How features are kept: in bfloat16; in single precision, for training that is exactly the one without a cache; or as 8-bit integers with a scale per picture and channel, in half the room."""
     max_gb: PositiveFloat = 50.0
-    """Largest cache in GB (10^9 bytes) that is written for a run."""
+    """Largest size in GB (10^9 bytes) that the features of a split may have."""
     in_memory: Switch | Literal["auto"] = "auto"
     """Hold the features in memory while training; `auto` does so where they take less than half of what is free."""
 

@@ -35,7 +35,8 @@ def whole_pictures(augmentation: config.Augmentation) -> int:
     return 2 if augmentation.flip > 0 else 1
 
 
-def are_random(augmentation: config.Augmentation) -> bool:
-    """Whether views of a picture differ at all."""
+def usual_views(augmentation: config.Augmentation) -> int:
+    """As many views as are worth keeping: one where nothing is random, two where only mirror images are, else eight."""
     unchanged = config.Augmentation.expand("none")
-    return any(getattr(augmentation, name) != value for name, value in unchanged.items())
+    random = {name for name, value in unchanged.items() if getattr(augmentation, name) != value}
+    return 8 if random - {"flip"} else 2 if random else 1

@@ -2,52 +2,39 @@
 
 import errno
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, groupby, islice
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from dinotune import config
 from dinotune.data.batches import Batch
 from dinotune.data.loader import Pictures, collate, end_workers, outlive_one_signal, worker_count
 from dinotune.data.photometric import training_inputs
 from dinotune.data.problems import counted
-from dinotune.data.records import Records
-from dinotune.data.sampler import Draw, EvaluationBatchSampler, every_view
-from dinotune.device import Precision, autocast, memory_explained
+from dinotune.data.sampler import Draw
+from dinotune.device import autocast, memory_explained
 from dinotune.errors import DinotuneError
 from dinotune.feature_cache.codec import pack
 from dinotune.feature_cache.gathering import Gathered
 from dinotune.feature_cache.room import check_room, duration, free_bytes, gigabytes
+from dinotune.feature_cache.run import CachedRun
 from dinotune.feature_cache.shards import Key, Packed, pack_labels
-from dinotune.feature_cache.stamps import Stamp
+from dinotune.feature_cache.stamps import Stamp, Stamps
 from dinotune.feature_cache.store import PLAIN, Store
 from dinotune.feature_cache.watcher import Watcher
-from dinotune.model import Model
 from dinotune.types import Cut
 
 
-@dataclass(frozen=True)
 class Filler:
-    """Computes features of a split, seen as in training or as in an evaluation."""
+    """Computes features of a run's training views, or of its measured pictures."""
 
-    model: Model
-    experiment: config.Experiment
-    records: Records
-    device: torch.device
-    precision: Precision
-    training: bool
-
-    def draws(self) -> list[Draw]:
-        """Every view of every picture."""
-        data, multiple = self.experiment.data, self.model.size_multiple
-        if self.training:
-            return every_view(self.records, data, multiple=multiple, seed=self.experiment.seed)
-        batches = EvaluationBatchSampler(self.records, data, batch_size=len(self.records), multiple=multiple)
-        return [draw for batch in batches for draw in batch]
+    def __init__(self, run: CachedRun, *, training: bool) -> None:
+        self.model, self.experiment, self.device, self.precision = run.model, run.experiment, run.device, run.precision
+        self.records = run.records(training=training)
+        self.draws = run.draws(training=training)
+        self.training = training
 
     def fill(self, store: Store, watcher: Watcher) -> None:
         """Compute and keep the views that the store lacks; size, room and time are told before anything is written.
@@ -59,7 +46,7 @@ class Filler:
             SettingsError: the features would take more than `feature_cache.max_gb`.
             DinotuneError: the disk has no room for them.
         """
-        missing = store.missing(self.draws(), self.records)
+        missing = store.missing(self.draws, self.records)
         if not missing:
             return
         batches = batches_of_one_view(missing, self.experiment.training.pictures_per_step)
@@ -83,24 +70,26 @@ class Filler:
             worker_init_fn=outlive_one_signal,
             generator=torch.Generator().manual_seed(0),
         )
-        rows = {int(image_id): row for row, image_id in enumerate(self.records.image_ids.tolist())}
+        stamps, unreadable = Stamps(self.records), set[str]()
         try:
             for batch in loader:
                 watcher.check()
-                yield self._packed(batch, rows) if len(batch) else []
+                for message in set(batch.corrupt) - unreadable:
+                    watcher.say(f"feature cache: left out: {message}")
+                unreadable |= set(batch.corrupt)
+                yield self._packed(batch, stamps) if len(batch) else []
                 watcher.advance()
         finally:
             end_workers(loader)
 
-    def _packed(self, batch: Batch, rows: dict[int, int]) -> list[Packed]:
+    def _packed(self, batch: Batch, stamps: Mapping[int, Stamp]) -> list[Packed]:
         cut, targets = self.cut_of(batch), batch.targets
-        tensors = {name: tensor for name, tensor in cut.tensors.items() if not (cut.alias and name == "sequence")}
-        packed = pack(tensors, self.experiment.feature_cache.storage, self.model.backbone.prefix_tokens)
+        packed = pack(cut.distinct, self.experiment.feature_cache.storage, self.model.backbone.prefix_tokens)
         packed = {name: tensor.cpu() for name, tensor in packed.items()}
         return [
             Packed(
                 key=Key(image_id, PLAIN if batch.view is None else batch.view),
-                stamp=Stamp.of(self.records[rows[image_id]]),
+                stamp=stamps[image_id],
                 image_hw=cut.image_hw,
                 tensors={name: tensor[i] for name, tensor in packed.items()},
                 alias=cut.alias,
@@ -142,7 +131,7 @@ class Filler:
     def _explained(self, store: Store, error: OSError) -> Exception:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return error
-        left = len(store.missing(self.draws(), self.records))
+        left = len(store.missing(self.draws, self.records))
         return DinotuneError(
             f"{store.folder}: no room left on the disk; {counted(len(store), 'view')} are kept and {left:,} are missing. "
             "Make room and run the same again, or name another disk with feature_cache.folder"

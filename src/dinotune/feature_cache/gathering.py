@@ -1,5 +1,6 @@
 """Views on their way into shards."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from dinotune.feature_cache.shards import Packed
@@ -16,6 +17,7 @@ class Gathered:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: dict[tuple[int, int], list[Packed]] = {}
+        self._sizes: Counter[tuple[int, int]] = Counter()
 
     def take(self, batches: Iterable[list[Packed]]) -> None:
         """Write all views, also those before a stop. OSError where writing fails."""
@@ -31,13 +33,14 @@ class Gathered:
         """The largest group is written once enough wait."""
         for view in views:
             self._waiting.setdefault(view.image_hw, []).append(view)
-        sizes = {hw: sum(view.bytes for view in held) for hw, held in self._waiting.items()}
-        if sum(sizes.values()) >= SHARD_BYTES:
-            self._write(max(sizes, key=lambda hw: sizes[hw]))
+            self._sizes[view.image_hw] += view.bytes
+        if self._sizes.total() >= SHARD_BYTES:
+            self._write(max(self._sizes, key=lambda hw: self._sizes[hw]))
 
     def _finish(self) -> None:
         for image_hw in list(self._waiting):
             self._write(image_hw)
 
     def _write(self, image_hw: tuple[int, int]) -> None:
+        del self._sizes[image_hw]
         self._store.add(self._waiting.pop(image_hw))

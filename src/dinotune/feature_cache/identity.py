@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import PIL
 import timm
+import torch
 from torch import Tensor
 
 import dinotune
@@ -51,8 +53,8 @@ def identity_of(
     values = {
         "data": data.root.resolve().name if data.root else "data",
         "split": split if training else f"{split}-plain",
-        "code": [dinotune.__version__, timm.__version__],
-        "backbone": backbone.identity.id,
+        "code": [package.__version__ for package in (dinotune, timm, torch, PIL)],
+        "backbone": Path(backbone.identity.id).name,
         "weights": _hash(_frozen_weights(backbone)),
         "cut": vars(backbone.cut_place),
         "normalisation": [backbone.mean, backbone.std],

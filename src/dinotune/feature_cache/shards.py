@@ -96,7 +96,7 @@ class Shard:
         try:
             with safe_open(path, "pt") as file:
                 about: dict[str, Any] = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
-        except (SafetensorError, ValueError, OSError) as error:
+        except (SafetensorError, ValueError) as error:
             raise DataError(f"{path}: no whole file of features ({error})") from error
         if about.get("format") != FORMAT:
             raise DataError(f"{path}: no file of features")
@@ -111,6 +111,10 @@ class Shard:
     @cached_property
     def _tensors(self) -> dict[str, Tensor]:
         return load_file(self.path)
+
+    def map(self) -> None:
+        """Map the tensors into memory now, so that they stay readable if the file is removed."""
+        _ = self._tensors
 
     def into_memory(self) -> None:
         """Hold all tensors in memory from here on."""

@@ -1,6 +1,7 @@
 """Store: the folder of a cache, its shards, and which views of which pictures they hold."""
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ from dinotune.data.sampler import Draw
 from dinotune.errors import DataError, DinotuneError
 from dinotune.feature_cache.identity import Identity
 from dinotune.feature_cache.shards import Key, Packed, Seen, Shard, write_shard
+from dinotune.feature_cache.stamps import Stamp
 from dinotune.feature_cache.watcher import Watcher
 from dinotune.files import remove_unfinished, write_json
 
-IDENTITY, LOCK = "identity.json", "lock"
+IDENTITY, SHARDS = "identity.json", "*.safetensors"
 PLAIN = -1
 """Number of the view of a picture as it is evaluated."""
 
@@ -29,6 +31,25 @@ PATIENCE = 0.5
 def key_of(draw: Draw, records: Records) -> Key:
     """What a draw shows."""
     return Key(int(records.image_ids[draw.picture]), PLAIN if draw.view is None else draw.view)
+
+
+class Freshness:
+    """Whether kept views still show the pictures and labels of some records."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._rows = {image_id: row for row, image_id in enumerate(records.image_ids.tolist())}
+        self._known: dict[tuple[int, Stamp], bool] = {}
+
+    def of(self, key: Key, stamp: Stamp) -> bool | None:
+        """True, or false where something has changed; none for a picture that is not among the records."""
+        row = self._rows.get(key.image_id)
+        if row is None:
+            return None
+        known = (key.image_id, stamp)
+        if known not in self._known:
+            self._known[known] = stamp.holds(self._records[row])
+        return self._known[known]
 
 
 @dataclass
@@ -59,41 +80,43 @@ class Store:
 
     @property
     def bytes(self) -> int:
-        """Size on disk."""
-        return sum(shard.path.stat().st_size for shard in self.shards)
+        """Size on disk, with that of views that are not used now."""
+        return sum(path.stat().st_size for path in self.folder.glob(SHARDS))
 
-    def open(self, records: Records) -> None:
+    def open(self, records: Records, *, tidy: bool = True) -> None:
         """Take up what lies in the folder.
 
-        Views of pictures that are not there, or that have changed with their labels since, do not count. Files that
-        are cut short are removed.
+        Views of pictures that are not there, or that have changed with their labels since, do not count. With `tidy`,
+        which needs the store to be `locked`, files that are cut short, or hold nothing but changed pictures, are removed.
 
         Raises:
             DinotuneError: the folder holds features of something else.
         """
         self._check_identity()
         self.shards, self.notes, self._places = [], [], {}
-        current = {int(image_id): row for row, image_id in enumerate(records.image_ids.tolist())}
-        fresh: dict[tuple[int, str], bool] = {}
-        stale: set[int] = set()
-        for shard in self._whole_shards():
-            used = False
-            for row, (key, stamp) in enumerate(zip(shard.keys, shard.stamps, strict=True)):
-                if key.image_id not in current:
-                    continue
-                name = (key.image_id, repr(stamp))
-                if name not in fresh:
-                    fresh[name] = stamp.holds(records[current[key.image_id]])
-                if fresh[name]:
-                    self._places[key] = (shard, row)
-                    used = True
-                else:
-                    stale.add(key.image_id)
-            if used:
+        freshness, changed = Freshness(records), set[int]()
+        for shard in self._whole_shards(tidy=tidy):
+            found = [freshness.of(key, stamp) for key, stamp in zip(shard.keys, shard.stamps, strict=True)]
+            changed |= {key.image_id for key, fresh in zip(shard.keys, found, strict=True) if fresh is False}
+            self._places |= {key: (shard, row) for row, key in enumerate(shard.keys) if found[row]}
+            if any(found):
                 self.shards.append(shard)
-        stale -= {key.image_id for key in self._places}
-        if stale:
-            self.notes.append(f"{counted(len(stale), 'picture')} changed since their features were kept")
+            elif tidy and all(fresh is False for fresh in found):
+                shard.path.unlink()
+        changed -= {key.image_id for key in self._places}
+        if changed:
+            self.notes.append(f"{counted(len(changed), 'picture')} changed since their features were kept")
+
+    def remove(self, watcher: Watcher) -> None:
+        """Remove the folder, once no process fills it."""
+        with self.locked(watcher):
+            shutil.rmtree(self.folder)
+        self._lock_file.unlink(missing_ok=True)
+
+    @property
+    def _lock_file(self) -> Path:
+        """Beside the folder, which can then be removed while it is locked."""
+        return self.folder.with_name(f"{self.folder.name}.lock")
 
     def missing(self, draws: Iterable[Draw], records: Records) -> list[Draw]:
         """The draws whose views it does not hold."""
@@ -105,15 +128,18 @@ class Store:
         self.shards.append(shard)
         self._places |= {key: (shard, row) for row, key in enumerate(shard.keys)}
 
-    def into_memory(self) -> None:
-        """Hold all features in memory from here on."""
+    def hold(self, *, in_memory: bool) -> None:
+        """Hold all features from here on, whoever removes their files: in memory, or mapped."""
         for shard in self.shards:
-            shard.into_memory()
+            if in_memory:
+                shard.into_memory()
+            else:
+                shard.map()
 
     @contextmanager
     def locked(self, watcher: Watcher) -> Iterator[None]:
         """Keep other processes from filling the same folder; waits while one does. StoppedError by the watcher."""
-        lock, waited = FileLock(self.folder / LOCK), False
+        lock, waited = FileLock(self._lock_file), False
         while not lock.is_locked:
             with suppress(Timeout):
                 lock.acquire(timeout=PATIENCE)
@@ -127,13 +153,14 @@ class Store:
         finally:
             lock.release()
 
-    def _whole_shards(self) -> Iterator[Shard]:
-        for path in sorted(self.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns):
+    def _whole_shards(self, *, tidy: bool) -> Iterator[Shard]:
+        for path in sorted(self.folder.glob(SHARDS), key=lambda path: path.stat().st_mtime_ns):
             try:
                 yield Shard.open(path)
             except DataError as error:
                 self.notes.append(f"removed {error}")
-                path.unlink()
+                if tidy:
+                    path.unlink()
 
     def make_folder(self) -> None:
         """Make the folder, which can then be `locked`."""

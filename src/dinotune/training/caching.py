@@ -2,8 +2,8 @@
 
 import torch
 
-from dinotune.feature_cache.caches import Cached, FeatureCaches
-from dinotune.feature_cache.decision import live_from
+from dinotune.feature_cache.caches import FeatureCaches
+from dinotune.feature_cache.run import CachedRun
 from dinotune.feature_cache.watcher import StoppedError
 from dinotune.training.interrupts import InterruptedRunError, StopRequest
 from dinotune.training.memory import can_measure, free_bytes
@@ -36,9 +36,9 @@ class ProgressWatcher:
             raise StoppedError("stopped while computing features")
 
 
-def as_cached(preparation: Preparation) -> Cached:
+def as_cached(preparation: Preparation) -> CachedRun:
     """What of a preparation the cache wants to know; moves the model to its device."""
-    return Cached(
+    return CachedRun(
         preparation.model.to(preparation.device),
         preparation.experiment,
         preparation.train,
@@ -67,13 +67,13 @@ def open_caches(
     experiment = preparation.experiment
     if experiment.feature_cache.mode != "on":
         return None
-    last = live_from(preparation.model, experiment)
-    if last is not None and epoch >= last:
+    run = as_cached(preparation)
+    if run.live_from is not None and epoch >= run.live_from:
         return None
     cpu = torch.device("cpu")
     free = free_bytes(cpu) if can_measure(cpu) else 0
     try:
-        return FeatureCaches(as_cached(preparation), ProgressWatcher(progress, stop), free)
+        return FeatureCaches(run, ProgressWatcher(progress, stop), free)
     except StoppedError as error:
         assert stop.signal_number is not None
         message = f"{error}; those that are done are kept. Go on with: {again}"

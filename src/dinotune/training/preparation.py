@@ -11,6 +11,7 @@ from dinotune.data.records import Records
 from dinotune.data.splits import read_records
 from dinotune.device import Precision, resolve_device, resolve_precision
 from dinotune.feature_cache.decision import decide
+from dinotune.feature_cache.run import CachedRun
 from dinotune.model import Model
 from dinotune.training.batch_size import find_batch_size
 from dinotune.training.data_check import check_before_training, require_labels
@@ -87,9 +88,10 @@ def prepare(
         opening.append(found)
         training = training.model_copy(update={"batch_size": size})
         experiment = experiment.model_copy(update={"training": training})
-    decision = decide(model, experiment, train, measured)
-    opening.extend(decision.lines)
-    experiment, training = decision.experiment, decision.experiment.training
+    if not resume:
+        decision = decide(CachedRun(model, experiment, train, measured, device, precision))
+        opening.extend(decision.lines)
+        experiment, training = decision.experiment, decision.experiment.training
     if training.minutes is not None:
         training, found = find_epochs(model, experiment, train, measured, device, precision)
         opening.append(found)

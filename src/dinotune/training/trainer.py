@@ -54,15 +54,17 @@ def train_run(preparation: Preparation, folder: Path, *, resume: bool = False) -
         for line in preparation.opening:
             progress.say(line)
         stored = _read_stored(preparation, folder) if resume else None
-        again = f"--resume {quote(str(folder))}" if resume else _anew(folder)
-        epoch = RunState.from_json(stored.run_state).epoch if stored else 0
-        caches = open_caches(preparation, progress, stop, epoch=epoch, again=f"dinotune train {again}")
-        loaders = RunLoaders(preparation, caches)
-        module = _module(preparation, loaders.training())
+        module = _module(preparation, RunLoaders(preparation, None).training())
         for line in ignored_settings(preparation.experiment, module.steps_per_epoch):
             progress.say(line)
         if stored:
             _restore_state(module, stored, folder, progress)
+        again = f"--resume {quote(str(folder))}" if resume else _anew(folder)
+        again = f"dinotune train {again}"
+        loaders = RunLoaders(
+            preparation, open_caches(preparation, progress, stop, epoch=module.state.epoch, again=again)
+        )
+        module.loader = loaders.training()
         learning = learning_parameters(preparation.model)
         write_environment(folder, preparation.device, preparation.precision, learning)
         log = MetricsLog(folder, keep_lines=module.state.metrics_lines, step=stored.steps if stored else 0)
