@@ -172,13 +172,17 @@ def measure(row: Row, cache: Path) -> Measured:
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(1 + ROUNDS):
         for name, epoch in ways.items():
-            repeats = SHORT_EPOCHS if name in ("kept", "head") else 1
-            times[name].append(statistics.fmean(epoch() for _ in range(repeats)))
+            times[name].append(_mean_of_short_ones(epoch))
     for way in (learning, frozen):
         end_workers(way.batches)
     medians = {name: statistics.median(own[1:]) for name, own in times.items()}
     size = sum(path.stat().st_size for path in cache.rglob("*.safetensors")) / 1e6
     return Measured(**medians, filling=filling, megabytes=size)
+
+
+def _mean_of_short_ones(epoch: Epochs) -> float:
+    first = epoch()
+    return first if first > 1 else statistics.fmean([first, *(epoch() for _ in range(SHORT_EPOCHS - 1))])
 
 
 def lines(rows: Iterable[Row]) -> Iterator[list[str]]:
