@@ -281,7 +281,7 @@ def test_answers_at_once_and_without_torch(words: list[str]) -> None:
     took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert (done.returncode == 0) is (words == ["--help"])
     assert done.stdout.endswith("heavy: []\n")
-    assert took < 1.5, "seconds of processor time, which other work on the machine hardly changes"
+    assert took < 3, "seconds of processor time; torch alone takes more"
 
 
 def test_weights_out_of_reach_are_said_before_torch_is_loaded(data: str) -> None:

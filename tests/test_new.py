@@ -114,7 +114,9 @@ def test_answers_at_once_and_without_torch(shapes: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.stdout.endswith("heavy: []\n")
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3, (
+        "seconds of processor time; torch alone takes more"
+    )
 
 
 def test_train_takes_a_folder(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
