@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.side_by_side import machine, publish, table
+from benchmarks.side_by_side import Silent, machine, publish, table
 from dinotune.config.loading import load_experiment
 from dinotune.data.shapes import draw_shapes
 from dinotune.feature_cache.caches import fill_store
@@ -21,15 +21,6 @@ from dinotune.training.preparation import prepare
 
 SMALLEST, FACTORS, SIDE = 100, (1, 4, 16), 128
 CPU = torch.device("cpu")
-
-
-class Silent:
-    """Watches without a word."""
-
-    def say(self, line: str) -> None: ...
-    def start(self, description: str, batches: int) -> None: ...
-    def advance(self) -> None: ...
-    def check(self) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.side_by_side import machine, publish, table
+from benchmarks.side_by_side import Silent, machine, publish, table
 from dinotune import config
 from dinotune.config.loading import load_experiment
 from dinotune.data.batches import Batch
@@ -85,15 +85,6 @@ def prepared(row: Row, cache: Path, *changes: str) -> Preparation:
         *(changes or [f"adapter={row.adapter}"]),
     ]
     return prepare(load_experiment(row.recipe, (), words, {}).experiment, check=False)
-
-
-class Silent:
-    """Watches the cache, and times it."""
-
-    def say(self, line: str) -> None: ...
-    def start(self, description: str, batches: int) -> None: ...
-    def advance(self) -> None: ...
-    def check(self) -> None: ...
 
 
 class Epochs:

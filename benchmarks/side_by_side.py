@@ -96,6 +96,15 @@ class Peer:
         raise PeerError(next((line for line in reversed(said) if "Error" in line), " ".join(said[-1:])))
 
 
+class Silent:
+    """Watches a feature cache without a word."""
+
+    def say(self, line: str) -> None: ...
+    def start(self, description: str, batches: int) -> None: ...
+    def advance(self) -> None: ...
+    def check(self) -> None: ...
+
+
 def machine(*packages: str) -> str:
     """Date, machine and versions, for the head of a result."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)

@@ -107,6 +107,11 @@ class Records:
             segments=None if self.segments is None else self.segments.texts(rows.start, rows.stop),
         )
 
+    @property
+    def rows(self) -> dict[int, int]:
+        """Position of each picture by its id."""
+        return {image_id: row for row, image_id in enumerate(self.image_ids.tolist())}
+
     def select(self, indices: Int64[np.ndarray, "chosen"]) -> Self:
         """The same data set with only these images, in this order."""
         counts = np.diff(self.offsets)[indices]

@@ -31,20 +31,21 @@ def decide(run: CachedRun) -> Decision:
     """
     experiment, obstacle = run.experiment, _obstacle(run)
     views = experiment.data.augmentation.views or usual_views(experiment.data.augmentation)
+    limited = run.with_views(views)
     match experiment.feature_cache.mode:
         case "off":
             return Decision(experiment, () if obstacle else (_hint(experiment, views),))
         case "on":
             if obstacle:
                 raise SettingsError(f"{obstacle}; or set feature_cache=off")
-            Outlay(run.with_views(views)).check_room()
-            return Decision(run.with_views(views).experiment, (_seen(experiment, views),))
+            Outlay(limited).check_room()
+            return Decision(limited.experiment, (_seen(experiment, views),))
         case "auto":
-            reason, gain = (obstacle, 0.0) if obstacle else _weigh(Outlay(run.with_views(views)), views)
+            reason, gain = (obstacle, 0.0) if obstacle else _weigh(Outlay(limited), views)
             if reason:
                 return Decision(_resolved(experiment, "off"), (f"feature cache: off, as {reason}",))
             say = f"feature cache: on, as {gain:.1f} times fewer pictures then go through the frozen part; "
-            return Decision(_resolved(run.with_views(views).experiment, "on"), (say + _seen(experiment, views),))
+            return Decision(_resolved(limited.experiment, "on"), (say + _seen(experiment, views),))
 
 
 def _weigh(outlay: Outlay, views: int) -> tuple[str, float]:

@@ -3,7 +3,7 @@
 import errno
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, groupby, islice
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from dinotune.data.loader import Pictures, collate, end_workers, outlive_one_sig
 from dinotune.data.photometric import training_inputs
 from dinotune.data.problems import counted
 from dinotune.data.sampler import Draw
+from dinotune.data.streams import batches_of_one_shape
 from dinotune.device import autocast, memory_explained
 from dinotune.errors import DinotuneError
 from dinotune.feature_cache.codec import pack
@@ -49,7 +50,7 @@ class Filler:
         missing = store.missing(self.draws, self.records)
         if not missing:
             return
-        batches = batches_of_one_view(missing, self.experiment.training.pictures_per_step)
+        batches = list(batches_of_one_shape(missing, _shown, self.experiment.training.pictures_per_step))
         watcher.start(f"features of {self.records.name}", len(batches))
         computed, gathered = self._computed(batches, watcher), Gathered(store)
         first, seconds = _timed(computed, len(batches))
@@ -146,11 +147,6 @@ def _timed(computed: Iterator[list[Packed]], batches: int) -> tuple[list[list[Pa
     return [*first, *second], each * batches
 
 
-def batches_of_one_view(draws: Sequence[Draw], batch_size: int) -> list[list[Draw]]:
-    """Batches of draws that show the same view at the same size."""
-    groups = groupby(draws, key=lambda draw: (draw.view, draw.height, draw.width))
-    return [list(part) for _, group in groups for part in _parts(list(group), batch_size)]
-
-
-def _parts(draws: list[Draw], size: int) -> list[list[Draw]]:
-    return [draws[start : start + size] for start in range(0, len(draws), size)]
+def _shown(draw: Draw) -> tuple[int | None, int, int]:
+    """What all pictures of a batch have in common: view and size."""
+    return draw.view, draw.height, draw.width

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import PIL
 import timm
 import torch
-from torch import Tensor
 
 import dinotune
 from dinotune import config
@@ -43,9 +41,12 @@ class Identity:
 
 
 def identity_of(
-    model: Model, experiment: config.Experiment, precision: Precision, split: str, *, training: bool
+    model: Model, weights: str, experiment: config.Experiment, precision: Precision, split: str, *, training: bool
 ) -> Identity:
-    """The identity of the features of a split, seen as in training or as in an evaluation."""
+    """The identity of the features of a split, seen as in training or as in an evaluation.
+
+    `weights` is the hash of the model's `frozen_weights`.
+    """
     backbone, data = model.backbone, experiment.data
     views = {name: data.model_dump()[name] for name in VIEW_SETTINGS}
     if training:
@@ -55,7 +56,7 @@ def identity_of(
         "split": split if training else f"{split}-plain",
         "code": [package.__version__ for package in (dinotune, timm, torch, PIL)],
         "backbone": Path(backbone.identity.id).name,
-        "weights": _hash(_frozen_weights(backbone)),
+        "weights": weights,
         "cut": vars(backbone.cut_place),
         "normalisation": [backbone.mean, backbone.std],
         "views": views,
@@ -67,12 +68,10 @@ def identity_of(
     return Identity(json.loads(json.dumps(values)))
 
 
-def _frozen_weights(backbone: Backbone) -> Iterable[Tensor]:
-    return (parameter for parameter in backbone.parameters() if not parameter.requires_grad)
-
-
-def _hash(tensors: Iterable[Tensor]) -> str:
+def frozen_weights(backbone: Backbone) -> str:
+    """Hash of everything in the backbone that does not learn now."""
     digest = hashlib.blake2b(digest_size=16)
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for parameter in backbone.parameters():
+        if not parameter.requires_grad:
+            digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

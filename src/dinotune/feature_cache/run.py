@@ -9,7 +9,7 @@ from dinotune import config
 from dinotune.data.records import Records
 from dinotune.data.sampler import Draw, EvaluationBatchSampler, every_view
 from dinotune.device import Precision
-from dinotune.feature_cache.identity import identity_of
+from dinotune.feature_cache.identity import frozen_weights, identity_of
 from dinotune.feature_cache.room import cache_root
 from dinotune.feature_cache.store import Store
 from dinotune.model import Model
@@ -46,8 +46,12 @@ class CachedRun:
     def store(self, *, training: bool) -> Store:
         """The store of the training views, or of the measured pictures; not yet open."""
         split = "train" if training else self.experiment.evaluation.split
-        identity = identity_of(self.model, self.experiment, self.precision, split, training=training)
+        identity = identity_of(self.model, self._weights, self.experiment, self.precision, split, training=training)
         return Store(identity.folder(cache_root(self.experiment.feature_cache)), identity)
+
+    @cached_property
+    def _weights(self) -> str:
+        return frozen_weights(self.model.backbone)
 
     def with_views(self, views: int) -> "CachedRun":
         """The same run with so many views of each picture."""

@@ -28,7 +28,7 @@ def check(store: Store, filler: Filler) -> None:
     """
     there = [draw for draw in filler.draws if key_of(draw, filler.records) in store]
     pictures = Pictures(filler.records, filler.experiment.data, training=filler.training)
-    for draw in random.sample(there, min(CHECKED, len(there))):
+    for draw in random.Random().sample(there, min(CHECKED, len(there))):
         sample, kept = pictures[draw], store[key_of(draw, filler.records)]
         error = 0.0 if sample.error else _difference(filler.cut_of(collate([sample])), sample, kept)
         if not error <= LARGEST_ERROR:

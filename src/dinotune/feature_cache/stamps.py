@@ -85,7 +85,7 @@ class Stamps(dict[int, Stamp]):
     def __init__(self, records: Records) -> None:
         super().__init__()
         self._records = records
-        self._rows = {image_id: row for row, image_id in enumerate(records.image_ids.tolist())}
+        self._rows = records.rows
 
     def __missing__(self, image_id: int) -> Stamp:
         """The stamp of the picture as it is. OSError where it cannot be read."""

@@ -38,7 +38,7 @@ class Freshness:
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._rows = {image_id: row for row, image_id in enumerate(records.image_ids.tolist())}
+        self._rows = records.rows
         self._known: dict[tuple[int, Stamp], bool] = {}
 
     def of(self, key: Key, stamp: Stamp) -> bool | None:
@@ -158,8 +158,8 @@ class Store:
             try:
                 yield Shard.open(path)
             except DataError as error:
-                self.notes.append(f"removed {error}")
                 if tidy:
+                    self.notes.append(f"removed {error}")
                     path.unlink()
 
     def make_folder(self) -> None:

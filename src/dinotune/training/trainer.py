@@ -54,16 +54,15 @@ def train_run(preparation: Preparation, folder: Path, *, resume: bool = False) -
         for line in preparation.opening:
             progress.say(line)
         stored = _read_stored(preparation, folder) if resume else None
+        # With pictures first: what is wrong with loader or state should show before features are computed.
         module = _module(preparation, RunLoaders(preparation, None).training())
         for line in ignored_settings(preparation.experiment, module.steps_per_epoch):
             progress.say(line)
         if stored:
             _restore_state(module, stored, folder, progress)
-        again = f"--resume {quote(str(folder))}" if resume else _anew(folder)
-        again = f"dinotune train {again}"
-        loaders = RunLoaders(
-            preparation, open_caches(preparation, progress, stop, epoch=module.state.epoch, again=again)
-        )
+        again = f"dinotune train {f'--resume {quote(str(folder))}' if resume else _anew(folder)}"
+        caches = open_caches(preparation, progress, stop, epoch=module.state.epoch, again=again)
+        loaders = RunLoaders(preparation, caches)
         module.loader = loaders.training()
         learning = learning_parameters(preparation.model)
         write_environment(folder, preparation.device, preparation.precision, learning)

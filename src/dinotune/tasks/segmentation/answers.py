@@ -29,7 +29,7 @@ class SegmentationAnswers(Answers):
         self.records = records
         self.labels = records.labels
         self.windows = windows
-        self._row = {image_id: row for row, image_id in enumerate(records.image_ids.tolist())}
+        self._row = records.rows
         self._masks: dict[int, bytes] = {}
         self._matrix: Matrix = np.zeros((len(self.labels), len(self.labels)), np.int64)
 
