@@ -14,10 +14,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from benchmarks.side_by_side import FOLDER, machine, publish, table
 from dinotune import api, config
 from dinotune.checkpoints import read_checkpoint
 from dinotune.config.loading import load_experiment
+from dinotune.data.problems import counted
 from dinotune.files import find_checkpoint
 
 VIEWS, EVALUATIONS = 8, 6
@@ -51,7 +54,6 @@ def experiment(data: str, source: Path, *changes: str) -> config.Experiment:
         "head.stride_factors=[1]",
         f"head.anchor_sizes={ANCHORS[data]}",
         *SMALL_HEAD,
-        f"data.augmentation.views={VIEWS}",
         "data.workers=0",
         *changes,
     ]
@@ -93,8 +95,9 @@ def main(data: str, source: str, epochs: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cache = f"feature_cache={{mode: on, folder: {folder / 'cache'}}}"
+        views = f"data.augmentation.views={VIEWS}"
         length = (f"training.epochs={epochs}", f"training.validate_every={every}")
-        kept = trained("kept features", experiment(data, Path(source), cache, *length), folder)
+        kept = trained("kept features", experiment(data, Path(source), cache, views, *length), folder)
         minutes = f"training.minutes={kept.minutes[-1]:.2f}"
         live = trained("pictures", experiment(data, Path(source), minutes), folder)
     image = f"{datetime.date.today()}-equal_time_{data}.png"
@@ -105,14 +108,16 @@ def main(data: str, source: str, epochs: str) -> None:
         for curve in (kept, live)
     ]
     publish(
-        f"equal_time_{data}",
+        "equal_time",
         f"# {data}: a detector on a frozen backbone, in equal time",
-        f"{machine('torch')}, all cores. Faster R-CNN on one map of a frozen random ViT that was trained on `nuclei` before (a class per "
-        f"pixel); {VIEWS} views of each picture in both; best AP on the validation split so far, at shares of the time that both have. The "
-        "learning rate of each falls to the end of its own epochs. The time of the first holds the filling of the cache.",
+        f"{machine('torch')}, {counted(torch.get_num_threads(), 'thread')}. Faster R-CNN on one map of a frozen random ViT that was trained "
+        f"on `nuclei` before (a class per pixel). Kept are {VIEWS} views of each picture; pictures are drawn anew each time. Best AP on the "
+        "validation split so far, at shares of the time that both have. The learning rate of each falls to the end of its own epochs. The "
+        "time of the first holds the filling of the cache.",
         table(["trained on", "epochs", "1/4 of the time", "1/2", "3/4", "all of it"], rows),
         f"![AP over minutes]({image})",
-        arguments="DATA RUN EPOCHS",
+        arguments=f"{data} RUN {epochs}",
+        about=data,
     )
 
 

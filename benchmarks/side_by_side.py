@@ -117,10 +117,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def publish(name: str, *paragraphs: str, arguments: str = "") -> None:
-    """Print a result and write it with its date; `arguments` are those of the command, as its script names them."""
-    command = f"uv run python -m benchmarks.{name} {arguments}".strip()
+def publish(script: str, *paragraphs: str, arguments: str = "", about: str = "") -> None:
+    """Print a result of a script and write it with its date.
+
+    `arguments` are those of the command, as the script names them; `about` tells results of one script apart.
+    """
+    command = f"uv run python -m benchmarks.{script} {arguments}".strip()
     text = "\n\n".join([*paragraphs, f"Command: `{command}`"]) + "\n"
-    path = FOLDER / "results" / f"{datetime.date.today()}-{name}.md"
+    path = FOLDER / "results" / f"{datetime.date.today()}-{'_'.join(filter(None, [script, about]))}.md"
     path.write_text(text, encoding="utf-8")
     print(f"{text}\nwritten to {path}")

@@ -263,10 +263,10 @@ def cache(
 ) -> None:
     """Compute what the frozen part of an experiment's backbone makes of its pictures; list and remove such caches."""
     names, overrides = split_words(words)
+    if listing and delete:
+        raise SettingsError("cache: --list shows all caches and --delete removes those of an experiment; take one")
     if not names and not listing:
-        raise SettingsError(
-            "cache: name an experiment, e.g. dinotune cache cached_deformable_detr data=FOLDER; or --list"
-        )
+        raise SettingsError("cache: name an experiment: dinotune cache cached_deformable_detr data=FOLDER; or --list")
     from dinotune.starting.suggestion import load_start
 
     loaded = load_start(names[0], names[1:], overrides) if names else load_experiment("quickstart", (), overrides)

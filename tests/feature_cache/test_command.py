@@ -47,3 +47,8 @@ def test_caches_are_listed_and_removed(words: list[str], tmp_path: Path, capsys:
 def test_it_asks_for_an_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["cache"]) == 2
     assert "cache: name an experiment" in capsys.readouterr().err
+
+
+def test_it_lists_or_deletes(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["cache", "--list", "--delete", *words]) == 2
+    assert "take one" in capsys.readouterr().err

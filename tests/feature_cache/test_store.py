@@ -17,12 +17,14 @@ import torch
 from PIL import Image
 
 from dinotune import config
+from dinotune.data.loader import Pictures, collate
 from dinotune.errors import DinotuneError, SettingsError
 from dinotune.feature_cache import gathering
 from dinotune.feature_cache.caches import fill_store
+from dinotune.feature_cache.filling import Filler
 from dinotune.feature_cache.run import CachedRun
 from dinotune.feature_cache.shards import Shard
-from dinotune.feature_cache.store import Store
+from dinotune.feature_cache.store import Store, key_of
 from dinotune.feature_cache.watcher import StoppedError
 from tests.feature_cache.cached_runs import Listener, cached, experiment, with_cache
 from tests.mask_folders import draw_mask_folder
@@ -256,6 +258,17 @@ def test_other_weights_and_settings_make_another_cache(wanted: config.Experiment
         {**wanted.model_dump(), "training": {**wanted.training.model_dump(), "epochs": 2}}
     )
     assert cached(same).store(training=True).folder == first.folder
+
+
+def test_bfloat16_keeps_the_direction_of_features(data: Path, tmp_path: Path) -> None:
+    run = cached(with_cache(experiment(data, "linear_segmenter"), tmp_path / "cache", storage="bf16"))
+    store, filler = fill_store(run, Listener(), training=True), Filler(run, training=True)
+    pictures = Pictures(run.train, run.experiment.data, training=True)
+    for draw in run.draws(training=True):
+        kept = store[key_of(draw, run.train)].cut.tensors
+        for name, tokens in filler.cut_of(collate([pictures[draw]])).tensors.items():
+            assert kept[name].dtype == torch.bfloat16
+            assert torch.cosine_similarity(kept[name].double(), tokens[0].double(), dim=-1).min() > 0.9999
 
 
 def test_a_foreign_cache_is_refused(wanted: config.Experiment) -> None:

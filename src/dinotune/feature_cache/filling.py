@@ -27,6 +27,9 @@ from dinotune.feature_cache.store import PLAIN, Store
 from dinotune.feature_cache.watcher import Watcher
 from dinotune.types import Cut
 
+NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""The disk, or the user's part of it, is full; Windows knows no quota of this name."""
+
 
 class Filler:
     """Computes features of a run's training views, or of its measured pictures."""
@@ -130,7 +133,7 @@ class Filler:
         )
 
     def _explained(self, store: Store, error: OSError) -> Exception:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             return error
         left = len(store.missing(self.draws, self.records))
         return DinotuneError(

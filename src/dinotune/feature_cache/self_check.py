@@ -40,12 +40,20 @@ def check(store: Store, filler: Filler) -> None:
 
 def _difference(live: Cut, sample: Sample, kept: Seen) -> float:
     """The largest error of a view's tensors; 1 where others are kept, or other labels."""
-    maps = sample.class_map is None or kept.class_map is None or torch.equal(sample.class_map, kept.class_map)
-    labels = torch.equal(sample.boxes, kept.boxes) and torch.equal(sample.labels, kept.labels) and maps
-    if not labels or live.tensors.keys() != kept.cut.tensors.keys():
+    labels = [
+        (sample.boxes, kept.boxes),
+        (sample.labels, kept.labels),
+        (sample.class_map, kept.class_map),
+        (sample.masks, kept.masks),
+    ]
+    if not all(_same(own, other) for own, other in labels) or live.tensors.keys() != kept.cut.tensors.keys():
         return 1.0
     pairs = ((tensor[0].cpu(), kept.cut.tensors[name]) for name, tensor in live.tensors.items())
     return max((_error(own, other) for own, other in pairs), default=0.0)
+
+
+def _same(own: Tensor | None, other: Tensor | None) -> bool:
+    return own is other if own is None or other is None else torch.equal(own, other)
 
 
 def _error(live: Tensor, kept: Tensor) -> float:
