@@ -249,6 +249,18 @@ def test_edited_labels_are_taken_up(wanted: config.Experiment, data: Path) -> No
     assert (found[12:25] == 1).float().mean() > 0.9
 
 
+def test_data_sets_in_folders_of_one_name_take_no_room_from_each_other(
+    wanted: config.Experiment, data: Path, tmp_path: Path
+) -> None:
+    folder, copy = cached(wanted).store(training=True).folder, tmp_path / "elsewhere/scenes"
+    shutil.copytree(data, copy)
+    there = wanted.model_copy(update={"data": wanted.data.model_copy(update={"root": copy})})
+    assert cached(there).store(training=True).folder == folder, "a copy is the same data"
+    classes = copy / "classes.yaml"
+    classes.write_text(classes.read_text().replace("disc", "ball"))
+    assert cached(there).store(training=True).folder != folder
+
+
 def test_other_weights_and_settings_make_another_cache(wanted: config.Experiment) -> None:
     first, _ = filled(wanted)
     for change in ({"seed": 1}, {"backbone": {**wanted.backbone.model_dump(), "blocks": [0, 3]}}):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,18 @@ class Identity:
 
 
 def identity_of(
-    model: Model, weights: str, experiment: config.Experiment, precision: Precision, split: str, *, training: bool
+    model: Model,
+    experiment: config.Experiment,
+    precision: Precision,
+    split: str,
+    *,
+    training: bool,
+    weights: str,
+    classes: Sequence[str],
 ) -> Identity:
     """The identity of the features of a split, seen as in training or as in an evaluation.
 
-    `weights` is the hash of the model's `frozen_weights`.
+    `weights` is the hash of the model's `frozen_weights`; `classes` tell data sets apart whose folders have one name.
     """
     backbone, data = model.backbone, experiment.data
     views = {name: data.model_dump()[name] for name in VIEW_SETTINGS}
@@ -53,6 +61,7 @@ def identity_of(
         views |= {"augmentation": data.augmentation.model_dump(), "seed": experiment.seed}
     values = {
         "data": data.root.resolve().name if data.root else "data",
+        "classes": hashlib.sha256(json.dumps(classes).encode()).hexdigest()[:16],
         "split": split if training else f"{split}-plain",
         "code": [package.__version__ for package in (dinotune, timm, torch, PIL)],
         "backbone": Path(backbone.identity.id).name,

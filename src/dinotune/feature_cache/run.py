@@ -46,7 +46,15 @@ class CachedRun:
     def store(self, *, training: bool) -> Store:
         """The store of the training views, or of the measured pictures; not yet open."""
         split = "train" if training else self.experiment.evaluation.split
-        identity = identity_of(self.model, self._weights, self.experiment, self.precision, split, training=training)
+        identity = identity_of(
+            self.model,
+            self.experiment,
+            self.precision,
+            split,
+            training=training,
+            weights=self._weights,
+            classes=self.train.labels.names,
+        )
         return Store(identity.folder(cache_root(self.experiment.feature_cache)), identity)
 
     @cached_property
