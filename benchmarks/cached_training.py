@@ -43,7 +43,7 @@ class Row:
     data: str
     changes: tuple[str, ...] = ()
     adapter: str = "frozen"
-    pictures: int = 16
+    pictures: int = 32
 
 
 ROWS = {
@@ -54,6 +54,7 @@ ROWS = {
         "linear_segmenter",
         "nuclei",
         adapter="{kind: lora, blocks: 2}",
+        pictures=16,
     ),
     "daga": Row(
         "linear segmenter, DAGA after the last block",
@@ -61,12 +62,12 @@ ROWS = {
         "nuclei",
         adapter="{kind: daga, blocks: last}",
     ),
-    "small": Row("recipe cached_deformable_detr", "cached_deformable_detr", "bccd"),
+    "small": Row("recipe cached_deformable_detr", "cached_deformable_detr", "bccd", pictures=16),
     "large": Row(
         "deformable_detr as it is by default, 6 + 6 layers from stride 8",
         "cached_deformable_detr",
         "bccd",
-        (f"head={config.DeformableDetr().model_dump()}",),
+        (f"head={config.DeformableDetr().model_dump(mode='json')}",),
         pictures=4,
     ),
 }
@@ -195,6 +196,7 @@ def lines(rows: Iterable[Row]) -> Iterator[list[str]]:
         )
         yield [
             row.name,
+            str(row.pictures),
             *(f"{ratio:.2f}" for ratio in ratios),
             f"{found.filling / found.frozen:.1f}",
             f"{found.paid_after:.1f}",
@@ -207,6 +209,7 @@ def main(*names: str) -> None:
     """Measure the rows, all unless some are named, and write the table."""
     header = [
         "what learns",
+        "pictures",
         "all learning / frozen",
         "frozen / kept",
         "all learning / kept",
@@ -218,11 +221,12 @@ def main(*names: str) -> None:
     publish(
         "cached_training",
         "# Epochs on kept features",
-        f"{machine('torch')}, all cores. A random ViT-S/16 (12 blocks, width 384), 16 pictures (4 in the last row) of {SIDE} px in batches "
-        f"of {BATCH}, {VIEWS} views kept in bfloat16 and held in memory; wall time of whole epochs with the loader, gradients, clipping and AdamW, in turn, "
+        f"{machine('torch')}, all cores. A random ViT-S/16 (12 blocks, width 384), pictures of {SIDE} px in batches of "
+        f"{BATCH}, {VIEWS} views kept in bfloat16 and held in memory; wall time of whole epochs with the loader, gradients, clipping and AdamW, in turn, "
         f"medians of {ROUNDS} rounds, as ratios. The trained part alone takes batches that lie ready.",
         table(header, lines(ROWS[name] for name in names or ROWS)),
         arguments=" ".join(names),
+        about="_".join(names),
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures per second while a detector on a frozen backbone learns: ours beside RF-DETR and LightlyTrain.
+"""Pictures per second while a detector on a frozen backbone learns: ours, also on kept features, beside RF-DETR and LightlyTrain.
 
 Run `uv run python -m benchmarks.training_peers [RFDETR_PYTHON] [LIGHTLY_PYTHON]`, the pythons of environments with `rfdetr` and
 `lightly-train` (for example `uv venv /tmp/rf && VIRTUAL_ENV=/tmp/rf uv pip install rfdetr`). The result goes to
@@ -40,8 +40,11 @@ class Row:
     beside: str = ""
 
 
-def learning(head: config.DeformableDetr) -> Timer:
-    """A training step of ours on a frozen random DINOv3 of the size of ViT-S, the backbone's pass included."""
+KEPT = ", kept features"
+
+
+def learning(head: config.DeformableDetr, *, kept: bool = False) -> Timer:
+    """A training step of ours on a frozen random DINOv3 of the size of ViT-S, the backbone's pass included unless features are kept."""
     experiment = config.Experiment.model_validate(
         {
             "backbone": {"id": "tiny-dinov3", "blocks": "quarters", "tiny": {"width": 384, "depth": 12}},
@@ -56,10 +59,12 @@ def learning(head: config.DeformableDetr) -> Timer:
     images, drawn = random_batch(BATCH)
     boxes = tuple(box_convert(each["boxes"], "cxcywh", "xyxy") * SIDE for each in drawn)
     targets = Targets(boxes, tuple(each["labels"] for each in drawn))
+    with torch.no_grad():
+        inputs = model.backbone.frozen_part(images) if kept else images
 
     def step() -> None:
         optimizer.zero_grad()
-        torch.autograd.backward(model.loss(images, targets).total)
+        torch.autograd.backward(model.loss(inputs, targets).total)
         torch.nn.utils.clip_grad_norm_(parameters, experiment.training.clip)
         optimizer.step()
 
@@ -71,9 +76,11 @@ def rows(rfdetr: str | None, lightly: str | None) -> list[Row]:
     nano, ltdetr = "dinotune, in the shape of RF-DETR Nano", "dinotune, in the shape of LT-DETR"
     return [
         Row(nano, lambda: learning(NANO)),
+        Row(nano + KEPT, lambda: learning(NANO, kept=True)),
         Row("RF-DETR Nano, 1 group of queries", lambda: Peer(rfdetr, "rfdetr_train.py", BATCH, 1), nano),
         Row("RF-DETR Nano, 13 groups, its default", lambda: Peer(rfdetr, "rfdetr_train.py", BATCH, 13), nano),
         Row(ltdetr, lambda: learning(LTDETR)),
+        Row(ltdetr + KEPT, lambda: learning(LTDETR, kept=True)),
         Row("LightlyTrain, LT-DETR", lambda: Peer(lightly, "ltdetr_train.py", BATCH), ltdetr),
     ]
 
@@ -93,17 +100,22 @@ def main(rfdetr: str | None = None, lightly: str | None = None) -> None:
     for peer in peers:
         peer.close()
     compared = [row for row in listed if row.beside]
-    found = {row.name: f"{ratio(times, row.name, row.beside):.2f}" for row in compared if row.name in times}
+    found = {
+        row.name: [f"{ratio(times, row.name, row.beside + way):.2f}" for way in ("", KEPT)]
+        for row in compared
+        if row.name in times
+    }
     publish(
         "training_peers",
         "# Training a detector on a frozen backbone, beside other libraries",
         f"{machine('torch')}; in environments of their own: {versions}. One thread, fp32, random weights, a frozen ViT-S/16, batches of "
         f"{BATCH} random pictures of {SIDE} px with {OBJECTS} objects of {CLASSES} classes. A step is the backbone's pass, the loss, "
         "its gradients (clipped) and AdamW, without reading pictures, averaging weights or logging. The ratio is dinotune's pictures "
-        f"per second of processor time to the other's, in turn, median of {ROUNDS} rounds: above 1 dinotune is faster.",
+        f"per second of processor time to the other's, in turn, median of {ROUNDS} rounds: above 1 dinotune is faster. With kept features "
+        "the backbone's pass is left out, as from the epoch on in which all views are kept.",
         table(
-            ["trained", "compared with", "times that dinotune is faster"],
-            [[row.name, row.beside, found.get(row.name) or missing[row.name]] for row in compared],
+            ["trained", "compared with", "times that dinotune is faster", "on kept features"],
+            [[row.name, row.beside, *(found.get(row.name) or [missing[row.name], ""])] for row in compared],
         ),
         arguments="RFDETR_PYTHON LIGHTLY_PYTHON",
     )
