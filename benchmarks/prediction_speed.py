@@ -28,7 +28,7 @@ def trained(data: Path, folder: Path) -> Path:
         f"data.root={data}",
         "backbone.id=tiny-dinov3",
         "backbone.tiny={width: 384, depth: 12}",
-        f"data={{size: {SIDE}, resize: square, train.limit: 2, val.limit: 1, workers: 0}}",
+        f"data={{size: {SIDE}, resize: square, train: {{limit: 2}}, val: {{limit: 1}}, workers: 0}}",
         "training={epochs: 1, batch_size: 2, warmup_steps: 0}",
     ]
     return api.train(load_experiment("cached_deformable_detr", (), words, {}).experiment, out=folder / "run").folder
