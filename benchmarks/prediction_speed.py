@@ -4,17 +4,13 @@ Run `DINOTUNE_TEST_DATA=FOLDER uv run python -m benchmarks.prediction_speed`, th
 `benchmarks/results/`.
 """
 
-import contextlib
-import io
 import os
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from benchmarks.side_by_side import in_turn, machine, publish, ratio, table
+from benchmarks.side_by_side import in_turn, machine, on_the_clock, publish, ratio, table
 from dinotune import api
 from dinotune.config.loading import load_experiment
 from dinotune.predictors.load import load_predictor
@@ -34,18 +30,6 @@ def trained(data: Path, folder: Path) -> Path:
     return api.train(load_experiment("cached_deformable_detr", (), words, {}).experiment, out=folder / "run").folder
 
 
-def wall(work: Callable[[], object]) -> Callable[[], float]:
-    """Seconds on the clock: what waits for a thread counts."""
-
-    def run() -> float:
-        began = time.perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            work()
-        return time.perf_counter() - began
-
-    return run
-
-
 def rows(data: Path, folder: Path) -> list[list[str]]:
     """A line for each size of batches."""
     predictor = load_predictor(trained(data, folder), "cpu")
@@ -61,7 +45,7 @@ def rows(data: Path, folder: Path) -> list[list[str]]:
         def files(batch: int = batch) -> None:
             predictor.predict(paths, batch_size=batch)
 
-        times = in_turn({"network": wall(network), "files": wall(files)}, ROUNDS)
+        times = in_turn({"network": on_the_clock(network), "files": on_the_clock(files)}, ROUNDS)
         lines.append([str(batch), f"{ratio(times, 'files', 'network'):.2f}"])
     return lines
 

@@ -33,6 +33,17 @@ def timed(work: Callable[[], object]) -> Timer:
     return run
 
 
+def on_the_clock(work: Callable[[], object]) -> Timer:
+    """Time of some work on the clock: waiting for threads and processes counts."""
+
+    def run() -> float:
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    return run
+
+
 def in_turn(timers: Mapping[str, Timer], rounds: int) -> Times:
     """Let each do its work once a round; a round before that warms up."""
     times: dict[str, list[float]] = {name: [] for name in timers}

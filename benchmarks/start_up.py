@@ -4,7 +4,6 @@ Run `uv run python -m benchmarks.start_up`; the result goes to `benchmarks/resul
 """
 
 import resource
-import statistics
 import subprocess
 import sys
 
@@ -37,7 +36,6 @@ def started(script: str, *words: str) -> Timer:
 def main() -> None:
     """Measure all and write the table."""
     times = in_turn({name: started(*command) for name, command in COMMANDS.items()}, ROUNDS)
-    torch = statistics.median(times["import torch"])
     publish(
         "start_up",
         "# Start-up",
@@ -48,7 +46,6 @@ def main() -> None:
             [[f"`{name}`", f"{ratio(times, name, 'import torch'):.2f}"] for name in times],
         ),
     )
-    print(f"import torch: {torch:.2f} s")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ LTDETR = config.DeformableDetr(
 )
 """As LT-DETR with ViT-S: three levels, an encoder layer, four decoder layers of width 224, 300 queries, 100 for denoising."""
 
+KEPT = ", kept features"
+"""Ends the names of our rows that learn from them."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -38,9 +41,6 @@ class Row:
     name: str
     start: Callable[[], Timer]
     beside: str = ""
-
-
-KEPT = ", kept features"
 
 
 def learning(head: config.DeformableDetr, *, kept: bool = False) -> Timer:

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dinotune import config
-from dinotune.data.fixed_views import usual_views
 from dinotune.data.problems import counted
 from dinotune.feature_cache.caches import fill_store
+from dinotune.feature_cache.decision import with_mode
 from dinotune.feature_cache.room import cache_root, gigabytes
 from dinotune.feature_cache.store import IDENTITY
 from dinotune.feature_cache.watcher import StoppedError
@@ -29,7 +29,7 @@ def fill(experiment: config.Experiment) -> list[Path]:
     """
     stop = StopRequest()
     with Progress(None) as progress, stop.listening():
-        preparation = prepare(_with_mode(experiment, "on"))
+        preparation = prepare(with_mode(experiment, "on"))
         for line in preparation.opening:
             progress.say(line)
         run, watcher = as_cached(preparation), ProgressWatcher(progress, stop)
@@ -47,9 +47,7 @@ def fill(experiment: config.Experiment) -> list[Path]:
 def delete(experiment: config.Experiment) -> list[Path]:
     """Remove the caches of an experiment, once no process fills them; returns their folders."""
     removed = []
-    run = as_cached(prepare(_with_mode(experiment, "off"), check=False))
-    augmentation = experiment.data.augmentation
-    run = run.with_views(augmentation.views or usual_views(augmentation))
+    run = as_cached(prepare(with_mode(experiment, "off"), check=False)).limited
     with Progress(None) as progress:
         for store in (run.store(training=training) for training in run.kinds):
             if not store.folder.is_dir():
@@ -61,11 +59,6 @@ def delete(experiment: config.Experiment) -> list[Path]:
         if not removed:
             progress.say(f"nothing is kept of this experiment in {cache_root(experiment.feature_cache)}")
     return removed
-
-
-def _with_mode(experiment: config.Experiment, mode: str) -> config.Experiment:
-    settings = experiment.feature_cache.model_copy(update={"mode": mode})
-    return experiment.model_copy(update={"feature_cache": settings})
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from dinotune import config
-from dinotune.data.fixed_views import usual_views
 from dinotune.data.problems import counted
 from dinotune.errors import DinotuneError, SettingsError
 from dinotune.feature_cache.outlay import Outlay
@@ -30,8 +29,7 @@ def decide(run: CachedRun) -> Decision:
         DinotuneError: `on`, and there is no room.
     """
     experiment, obstacle = run.experiment, _obstacle(run)
-    views = experiment.data.augmentation.views or usual_views(experiment.data.augmentation)
-    limited = run.with_views(views)
+    limited, views = run.limited, run.views
     match experiment.feature_cache.mode:
         case "off":
             return Decision(experiment, () if obstacle else (_hint(experiment, views),))
@@ -43,9 +41,9 @@ def decide(run: CachedRun) -> Decision:
         case "auto":
             reason, gain = (obstacle, 0.0) if obstacle else _weigh(Outlay(limited), views)
             if reason:
-                return Decision(_resolved(experiment, "off"), (f"feature cache: off, as {reason}",))
+                return Decision(with_mode(experiment, "off"), (f"feature cache: off, as {reason}",))
             say = f"feature cache: on, as {gain:.1f} times fewer pictures then go through the frozen part; "
-            return Decision(_resolved(limited.experiment, "on"), (say + _seen(experiment, views),))
+            return Decision(with_mode(limited.experiment, "on"), (say + _seen(experiment, views),))
 
 
 def _weigh(outlay: Outlay, views: int) -> tuple[str, float]:
@@ -87,6 +85,7 @@ def _seen(experiment: config.Experiment, views: int) -> str:
     return f"data.augmentation.views: {views}" + ("" if own else ", as features are kept of a limited number")
 
 
-def _resolved(experiment: config.Experiment, mode: str) -> config.Experiment:
+def with_mode(experiment: config.Experiment, mode: str) -> config.Experiment:
+    """The experiment with another `feature_cache.mode`."""
     settings = experiment.feature_cache.model_copy(update={"mode": mode})
     return experiment.model_copy(update={"feature_cache": settings})

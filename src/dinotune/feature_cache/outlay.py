@@ -22,9 +22,9 @@ class Outlay:
     def gain(self) -> float:
         """Pictures that go through the frozen part without a cache, as a multiple of those that still do with one."""
         training = self.run.experiment.training
-        last = self.run.live_from or training.epochs
-        evaluations = math.ceil(min(last, training.epochs) / training.validate_every)
-        seen = min(last, training.epochs) * len(self.run.train)
+        epochs = self.run.live_from or training.epochs
+        evaluations = math.ceil(epochs / training.validate_every)
+        seen = epochs * len(self.run.train)
         seen += evaluations * len(self.run.measured) if False in self.run.kinds else 0
         return seen / max(1, sum(map(len, self._missing.values())))
 
@@ -32,8 +32,8 @@ class Outlay:
         """Refuse what has no room, or more than is allowed: SettingsError or DinotuneError, as `room.check_room`."""
         for training, missing in self._missing.items():
             store, records = self.run.store(training=training), self.run.records(training=training)
-            size = sum(draw.height * draw.width for draw in missing) * self._bytes_per_pixel if missing else 0
-            if size:
+            if missing:
+                size = sum(draw.height * draw.width for draw in missing) * self._bytes_per_pixel
                 check_room(size, store.bytes, store.folder, self.run.experiment.feature_cache, records.name)
 
     @cached_property

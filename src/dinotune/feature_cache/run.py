@@ -6,6 +6,7 @@ from functools import cached_property
 import torch
 
 from dinotune import config
+from dinotune.data.fixed_views import usual_views
 from dinotune.data.records import Records
 from dinotune.data.sampler import Draw, EvaluationBatchSampler, every_view
 from dinotune.device import Precision
@@ -61,9 +62,16 @@ class CachedRun:
     def _weights(self) -> str:
         return frozen_weights(self.model.backbone)
 
-    def with_views(self, views: int) -> "CachedRun":
-        """The same run with so many views of each picture."""
-        augmentation = self.experiment.data.augmentation.model_copy(update={"views": views})
+    @property
+    def views(self) -> int:
+        """In how many views each training picture is seen: `augmentation.views`, or as many as are usual."""
+        augmentation = self.experiment.data.augmentation
+        return augmentation.views or usual_views(augmentation)
+
+    @property
+    def limited(self) -> "CachedRun":
+        """The same run, limited to its `views`."""
+        augmentation = self.experiment.data.augmentation.model_copy(update={"views": self.views})
         data = self.experiment.data.model_copy(update={"augmentation": augmentation})
         return replace(self, experiment=self.experiment.model_copy(update={"data": data}))
 
