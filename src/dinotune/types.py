@@ -56,11 +56,6 @@ class Cut:
         """The same cut with every tensor changed, each once."""
         return self.replaced({name: change(tensor) for name, tensor in self.distinct.items()})
 
-    @classmethod
-    def stack(cls, cuts: Sequence["Cut"]) -> "Cut":
-        """The cut of a batch from those of its pictures, which have no batch dimension."""
-        return cuts[0].replaced({name: torch.stack([cut.tensors[name] for cut in cuts]) for name in cuts[0].distinct})
-
     def replaced(self, tensors: Mapping[str, Tensor]) -> "Cut":
         """The same cut with other tensors; a sequence that is a tap need not be among them."""
         alias = {"sequence": tensors[self.alias]} if self.alias else {}

@@ -164,14 +164,14 @@ def test_no_room_is_refused_before_writing(wanted: config.Experiment, monkeypatc
 
 def test_an_edited_picture_is_computed_anew(wanted: config.Experiment, data: Path) -> None:
     before, _ = filled(wanted)
-    features = {key: before[key].cut.taps[3].clone() for key in before.keys}
+    features = {key: before.read([key])[0].taps[3].clone() for key in before.keys}
     path = data / "images/train/2.png"
     picture = np.asarray(Image.open(path))
     Image.fromarray(255 - picture).save(path)
     after, listener = filled(wanted)
     assert listener.lines[0] == "feature cache: 1 picture changed since their features were kept"
     assert listener.lines[1].startswith("feature cache: 3 views of scenes train to compute, 15 are there")
-    changed = {key.image_id for key in after.keys if not (after[key].cut.taps[3] == features[key]).all()}
+    changed = {key.image_id for key in after.keys if not (after.read([key])[0].taps[3] == features[key]).all()}
     assert changed == {3}
 
 
@@ -228,12 +228,12 @@ def test_a_shard_that_cannot_be_read_now_is_left_alone(
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_a_store_in_use_outlives_its_files(wanted: config.Experiment, in_memory: bool) -> None:
     store, _ = filled(wanted)
-    expected = {key: store[key].cut.taps[3].clone() for key in store.keys}
+    expected = {key: store.read([key])[0].taps[3].clone() for key in store.keys}
     again = cached(wanted).store(training=True)
     again.open(cached(wanted).train)
     again.hold(in_memory=in_memory)
     shutil.rmtree(store.folder)
-    assert all(torch.equal(again[key].cut.taps[3], tap) for key, tap in expected.items())
+    assert all(torch.equal(again.read([key])[0].taps[3], tap) for key, tap in expected.items())
 
 
 def test_edited_labels_are_taken_up(wanted: config.Experiment, data: Path) -> None:
@@ -244,9 +244,9 @@ def test_edited_labels_are_taken_up(wanted: config.Experiment, data: Path) -> No
     Image.fromarray(mask).save(path)
     store, listener = filled(wanted)
     assert "1 picture changed" in listener.lines[0]
-    found = store[next(key for key in store.keys if key.image_id == 3)].class_map
+    found = store.read([next(key for key in store.keys if key.image_id == 3)])[1].class_maps
     assert found is not None
-    assert (found[12:25] == 1).float().mean() > 0.9
+    assert (found[0, 12:25] == 1).float().mean() > 0.9
 
 
 def test_data_sets_in_folders_of_one_name_take_no_room_from_each_other(
@@ -277,10 +277,10 @@ def test_bfloat16_keeps_the_direction_of_features(data: Path, tmp_path: Path) ->
     store, filler = fill_store(run, Listener(), training=True), Filler(run, training=True)
     pictures = Pictures(run.train, run.experiment.data, training=True)
     for draw in run.draws(training=True):
-        kept = store[key_of(draw, run.train)].cut.tensors
+        kept = store.read([key_of(draw, run.train)])[0].tensors
         for name, tokens in filler.cut_of(collate([pictures[draw]])).tensors.items():
             assert kept[name].dtype == torch.bfloat16
-            assert torch.cosine_similarity(kept[name].double(), tokens[0].double(), dim=-1).min() > 0.9999
+            assert torch.cosine_similarity(kept[name].double(), tokens.double(), dim=-1).min() > 0.9999
 
 
 def test_a_foreign_cache_is_refused(wanted: config.Experiment) -> None:

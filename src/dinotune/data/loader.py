@@ -23,7 +23,7 @@ from dinotune.data.records import ImageRecord, Records
 from dinotune.data.sampler import Draw, EvaluationBatchSampler, TrainBatchSampler
 from dinotune.data.transforms import View, apply_view, draw_view, plain_view
 from dinotune.errors import DataError
-from dinotune.types import Cut, Targets
+from dinotune.types import Targets
 
 VIEW, CROPS, FIXED = 3, 5, 7
 """Keys that keep the draws of views, and those of other places for crops, apart from the samplers' (1, 2, 4 and 6)."""
@@ -33,18 +33,17 @@ MOST_WORKERS = 8
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture on its way into a batch, or what a frozen backbone made of it; neither where it is unreadable."""
+    """One picture on its way into a batch."""
 
     draw: Draw
     record: ImageRecord
     image: Tensor | None
+    """None where it is unreadable."""
     boxes: Tensor
     """Of the objects that the view shows, in its pixels."""
     labels: Tensor
     class_map: Tensor | None = None
     masks: Tensor | None = None
-    cut: Cut | None = None
-    """Without a batch dimension."""
     error: str = ""
 
     @classmethod
@@ -54,7 +53,7 @@ class Sample:
 
 
 class Pictures(Dataset[Sample]):
-    """Reads one picture per Draw; random views only where it is for training."""
+    """Reads one picture per Draw, or the Batch of several; random views only where it is for training."""
 
     def __init__(self, records: Records, data: config.Data, *, training: bool) -> None:
         self._records = records
@@ -76,6 +75,9 @@ class Pictures(Dataset[Sample]):
             return self._seen(draw, record, view)
         except DataError as error:
             return Sample.unread(draw, record, str(error))
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        return collate([self[draw] for draw in draws])
 
     def _seen(self, draw: Draw, record: ImageRecord, view: View) -> Sample:
         """The picture and its labels as the view shows them."""
@@ -117,13 +119,11 @@ def collate(samples: list[Sample]) -> Batch:
     read = [sample for sample in samples if not sample.error]
     first, records = samples[0].draw, [sample.record for sample in read]
     images = [sample.image for sample in read if sample.image is not None]
-    cuts = [sample.cut for sample in read if sample.cut is not None]
-    size = (0, 0) if cuts else (first.height, first.width)
     maps = [sample.class_map for sample in read if sample.class_map is not None]
     masks = [sample.masks for sample in read if sample.masks is not None]
     whole = [record.image_label for record in records if record.image_label is not None]
     return Batch(
-        images=torch.stack(images) if images else torch.empty(len(cuts), 3, *size, dtype=torch.uint8),
+        images=torch.stack(images) if images else torch.empty(0, 3, first.height, first.width, dtype=torch.uint8),
         targets=Targets(
             boxes=tuple(sample.boxes for sample in read),
             labels=tuple(sample.labels for sample in read),
@@ -138,8 +138,12 @@ def collate(samples: list[Sample]) -> Batch:
         index=first.batch,
         epoch=first.epoch,
         view=first.view,
-        cut=Cut.stack(cuts) if cuts else None,
     )
+
+
+def as_it_is(batch: Any) -> Any:
+    """In the place of `collate` for data sets that bring batches (`__getitems__`)."""
+    return batch
 
 
 def training_loader(
@@ -150,19 +154,19 @@ def training_loader(
     multiple: int,
     seed: int,
     device_type: str,
-    pictures: Dataset[Sample] | None = None,
+    pictures: Dataset[Any] | None = None,
 ) -> DataLoader[Any]:
     """Shuffled, augmented `Batch`es whose sides are multiples of `multiple`.
 
-    `loader.batch_sampler.set_epoch(epoch, start_batch)` comes before each pass. `pictures` answer draws in the place
-    of those that are read from files.
+    `loader.batch_sampler.set_epoch(epoch, start_batch)` comes before each pass. `pictures` answer lists of draws
+    with batches (`__getitems__`) in the place of those that are read from files.
     """
     sampler = TrainBatchSampler(records, data, batch_size=batch_size, multiple=multiple, seed=seed)
     workers = worker_count(data)
     return DataLoader(
         pictures or Pictures(records, data, training=True),
         batch_sampler=sampler,
-        collate_fn=collate,
+        collate_fn=as_it_is,
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=outlive_one_signal,
@@ -179,14 +183,14 @@ def evaluation_loader(
     batch_size: int,
     multiple: int,
     device_type: str = "cpu",
-    pictures: Dataset[Sample] | None = None,
+    pictures: Dataset[Any] | None = None,
 ) -> DataLoader[Any]:
     """`Batch`es of every picture exactly once, whole and unchanged but for its size; `pictures` as for training."""
     workers = worker_count(data)
     return DataLoader(
         pictures or Pictures(records, data, training=False),
         batch_sampler=EvaluationBatchSampler(records, data, batch_size=batch_size, multiple=multiple),
-        collate_fn=collate,
+        collate_fn=as_it_is,
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=outlive_one_signal,

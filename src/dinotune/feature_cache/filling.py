@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from dinotune.data.batches import Batch
-from dinotune.data.loader import Pictures, collate, end_workers, outlive_one_signal, worker_count
+from dinotune.data.loader import Pictures, as_it_is, end_workers, outlive_one_signal, worker_count
 from dinotune.data.photometric import training_inputs
 from dinotune.data.problems import counted
 from dinotune.data.sampler import Draw
@@ -69,7 +69,7 @@ class Filler:
         loader: DataLoader[Any] = DataLoader(
             Pictures(self.records, self.experiment.data, training=self.training),
             batch_sampler=batches,
-            collate_fn=collate,
+            collate_fn=as_it_is,
             num_workers=workers,
             worker_init_fn=outlive_one_signal,
             generator=torch.Generator().manual_seed(0),

@@ -5,12 +5,11 @@ import random
 import torch
 from torch import Tensor
 
-from dinotune.data.loader import Pictures, Sample, collate
+from dinotune.data.loader import Pictures
 from dinotune.errors import DinotuneError
 from dinotune.feature_cache.filling import Filler
-from dinotune.feature_cache.shards import Seen
 from dinotune.feature_cache.store import Store, key_of
-from dinotune.types import Cut
+from dinotune.types import Cut, Targets
 
 CHECKED = 2
 """Views that are computed again."""
@@ -29,31 +28,34 @@ def check(store: Store, filler: Filler) -> None:
     there = [draw for draw in filler.draws if key_of(draw, filler.records) in store]
     pictures = Pictures(filler.records, filler.experiment.data, training=filler.training)
     for draw in random.Random().sample(there, min(CHECKED, len(there))):
-        sample, kept = pictures[draw], store[key_of(draw, filler.records)]
-        error = 0.0 if sample.error else _difference(filler.cut_of(collate([sample])), sample, kept)
+        batch = pictures.__getitems__([draw])
+        if not len(batch):
+            continue
+        error = _difference((filler.cut_of(batch), batch.targets), store.read([key_of(draw, filler.records)]))
         if not error <= LARGEST_ERROR:
             raise DinotuneError(
-                f"{store.folder}: the features kept of {sample.record.path} (view {draw.view}) are not those that the "
+                f"{store.folder}: the features kept of {batch.paths[0]} (view {draw.view}) are not those that the "
                 f"backbone gives now (they differ by {error:.0%}); remove the folder, and they are computed anew"
             )
 
 
-def _difference(live: Cut, sample: Sample, kept: Seen) -> float:
+def _difference(live: tuple[Cut, Targets], kept: tuple[Cut, Targets]) -> float:
     """The largest error of a view's tensors; 1 where others are kept, or other labels."""
-    labels = [
-        (sample.boxes, kept.boxes),
-        (sample.labels, kept.labels),
-        (sample.class_map, kept.class_map),
-        (sample.masks, kept.masks),
-    ]
-    if not all(_same(own, other) for own, other in labels) or live.tensors.keys() != kept.cut.tensors.keys():
+    (cut, labels), (kept_cut, kept_labels) = live, kept
+    if not _same(labels, kept_labels) or cut.tensors.keys() != kept_cut.tensors.keys():
         return 1.0
-    pairs = ((tensor[0].cpu(), kept.cut.tensors[name]) for name, tensor in live.tensors.items())
+    pairs = ((tensor[0].cpu(), kept_cut.tensors[name][0]) for name, tensor in cut.tensors.items())
     return max((_error(own, other) for own, other in pairs), default=0.0)
 
 
-def _same(own: Tensor | None, other: Tensor | None) -> bool:
-    return own is other if own is None or other is None else torch.equal(own, other)
+def _same(live: Targets, kept: Targets) -> bool:
+    """Whether the labels that are kept, all but the picture's own class, are those of now."""
+    maps = live.class_maps, kept.class_maps
+    masks = live.masks or (), kept.masks or ()
+    pairs = zip(
+        (*live.boxes, *live.labels, *masks[0], maps[0]), (*kept.boxes, *kept.labels, *masks[1], maps[1]), strict=True
+    )
+    return all(own is other if own is None or other is None else torch.equal(own, other) for own, other in pairs)
 
 
 def _error(live: Tensor, kept: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,11 @@ from dinotune.errors import DataError
 from dinotune.feature_cache.codec import unpack
 from dinotune.feature_cache.stamps import Stamp
 from dinotune.files import write_bytes
-from dinotune.types import Cut
+from dinotune.types import Cut, Targets
 
 FORMAT = "dinotune features 1"
-LABELS = ("boxes", "labels", "class_map", "masks")
+OF_OBJECTS = ("boxes", "labels", "masks")
+"""Tensors with a row for each object; all others have one for each view."""
 
 
 class Key(NamedTuple):
@@ -30,17 +31,6 @@ class Key(NamedTuple):
     image_id: int
     view: int
     """Number of the view; -1 for the picture as it is evaluated."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a view shows: its features, without a batch, and its labels."""
-
-    cut: Cut
-    boxes: Tensor
-    labels: Tensor
-    class_map: Tensor | None
-    masks: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -120,19 +110,26 @@ class Shard:
         """Hold all tensors in memory from here on."""
         self.__dict__["_tensors"] = {name: tensor.clone() for name, tensor in self._tensors.items()}
 
-    def __getitem__(self, row: int) -> Seen:
-        stored, objects = self._tensors, slice(self.starts[row], self.starts[row + 1])
-        features = unpack({name: tensor[row] for name, tensor in stored.items() if name not in LABELS})
-        if self.alias:
-            features["sequence"] = features[self.alias]
-        masks = stored.get("masks")
-        return Seen(
-            cut=Cut.of(features, self.image_hw),
-            boxes=stored["boxes"][objects],
-            labels=stored["labels"][objects],
-            class_map=stored["class_map"][row].short() if "class_map" in stored else None,
-            masks=None if masks is None else unpack_masks(masks[objects], self.image_hw),
-        )
+    def __getitem__(self, row: int) -> dict[str, Tensor]:
+        """Features and labels of a view by name, as they are kept."""
+        objects = slice(self.starts[row], self.starts[row + 1])
+        return {name: tensor[objects if name in OF_OBJECTS else row] for name, tensor in self._tensors.items()}
+
+
+def unpack_views(views: Sequence[Mapping[str, Tensor]], image_hw: tuple[int, int], alias: str) -> tuple[Cut, Targets]:
+    """A batch of views of one network size, each as its shard has it; without the pictures' own classes."""
+    first = views[0]
+    stacked = {name: torch.stack([view[name] for view in views]) for name in first if name not in OF_OBJECTS}
+    class_maps = stacked.pop("class_map", None)
+    features = unpack(stacked)
+    if alias:
+        features["sequence"] = features[alias]
+    return Cut.of(features, image_hw), Targets(
+        boxes=tuple(view["boxes"] for view in views),
+        labels=tuple(view["labels"] for view in views),
+        class_maps=None if class_maps is None else class_maps.short(),
+        masks=tuple(unpack_masks(view["masks"], image_hw) for view in views) if "masks" in first else None,
+    )
 
 
 def pack_labels(boxes: Tensor, labels: Tensor, class_map: Tensor | None, masks: Tensor | None) -> dict[str, Tensor]:

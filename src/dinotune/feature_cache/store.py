@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,11 @@ from dinotune.data.records import Records
 from dinotune.data.sampler import Draw
 from dinotune.errors import DataError, DinotuneError
 from dinotune.feature_cache.identity import Identity
-from dinotune.feature_cache.shards import Key, Packed, Seen, Shard, write_shard
+from dinotune.feature_cache.shards import Key, Packed, Shard, unpack_views, write_shard
 from dinotune.feature_cache.stamps import Stamp
 from dinotune.feature_cache.watcher import Watcher
 from dinotune.files import remove_unfinished, write_json
+from dinotune.types import Cut, Targets
 
 IDENTITY, SHARDS = "identity.json", "*.safetensors"
 PLAIN = -1
@@ -69,9 +70,11 @@ class Store:
     def __contains__(self, key: Key) -> bool:
         return key in self._places
 
-    def __getitem__(self, key: Key) -> Seen:
-        shard, row = self._places[key]
-        return shard[row]
+    def read(self, keys: Sequence[Key]) -> tuple[Cut, Targets]:
+        """Features and labels of views of one network size, as a batch; without the pictures' own classes."""
+        places = [self._places[key] for key in keys]
+        shard, _ = places[0]
+        return unpack_views([shard[row] for shard, row in places], shard.image_hw, shard.alias)
 
     @property
     def keys(self) -> list[Key]:
