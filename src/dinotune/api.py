@@ -17,6 +17,7 @@ from dinotune.data.subsets import write_subset
 from dinotune.device import memory_explained, resolve_device, resolve_precision
 from dinotune.evaluation import Evaluation, evaluate_model, evaluation_folder, explain
 from dinotune.files import check_folder, find_checkpoint
+from dinotune.heap import freed_memory_kept
 from dinotune.model import Model
 from dinotune.prediction import draw_pictures, predict_files
 from dinotune.predictors.base import Predictor
@@ -140,7 +141,7 @@ def evaluate(
 def _run_evaluation(model: Model, experiment: config.Experiment, records: Records) -> Evaluation:
     device = resolve_device(experiment.device)
     batch_size = experiment.evaluation.batch_size or experiment.training.pictures_per_step
-    with Progress(None) as progress, memory_explained():
+    with Progress(None) as progress, memory_explained(), freed_memory_kept(device):
         loader = evaluation_loader(
             records,
             experiment.data,

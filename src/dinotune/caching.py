@@ -14,6 +14,7 @@ from dinotune.feature_cache.decision import with_mode
 from dinotune.feature_cache.room import cache_root, gigabytes
 from dinotune.feature_cache.store import IDENTITY
 from dinotune.feature_cache.watcher import StoppedError
+from dinotune.heap import freed_memory_kept
 from dinotune.training.caching import ProgressWatcher, as_cached
 from dinotune.training.interrupts import InterruptedRunError, StopRequest
 from dinotune.training.preparation import prepare
@@ -34,7 +35,8 @@ def fill(experiment: config.Experiment) -> list[Path]:
             progress.say(line)
         run, watcher = as_cached(preparation), ProgressWatcher(progress, stop)
         try:
-            stores = [fill_store(run, watcher, training=training) for training in run.kinds]
+            with freed_memory_kept(run.device):
+                stores = [fill_store(run, watcher, training=training) for training in run.kinds]
         except StoppedError as error:
             assert stop.signal_number is not None
             message = f"{error}; those that are done are kept, and the same command goes on"

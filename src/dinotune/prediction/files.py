@@ -16,6 +16,7 @@ from dinotune.data.images import read_image
 from dinotune.data.streams import THREADS, ahead
 from dinotune.errors import DataError, SettingsError
 from dinotune.files import check_folder, distinct_names, write_json
+from dinotune.heap import freed_memory_kept
 from dinotune.prediction.progress import counting, say
 from dinotune.prediction.sources import is_video, picture_files, picture_suffixes
 from dinotune.prediction.video import predict_video
@@ -69,12 +70,13 @@ def predict_files(
         )
     predictor.check(settings)
     say(predictor.describe_threshold(settings.threshold))
-    failures = _predict_pictures(predictor, found, out, settings) if found else []
-    for video, name in zip(videos, distinct_names(videos, ".mp4"), strict=True):
-        try:
-            predict_video(predictor, video, out / "videos" / name, settings)
-        except DataError as error:
-            failures.append(str(error))
+    with freed_memory_kept(predictor.device):
+        failures = _predict_pictures(predictor, found, out, settings) if found else []
+        for video, name in zip(videos, distinct_names(videos, ".mp4"), strict=True):
+            try:
+                predict_video(predictor, video, out / "videos" / name, settings)
+            except DataError as error:
+                failures.append(str(error))
     if failures:
         count = len(found) + len(videos)
         rest = f"{len(failures)} of {count} files left out; the rest is in {out}"

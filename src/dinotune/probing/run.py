@@ -13,6 +13,7 @@ from dinotune.data.sampler import TrainBatchSampler
 from dinotune.errors import SettingsError
 from dinotune.files import write_json, write_text
 from dinotune.heads.linear_classifier import LinearClassifierHead
+from dinotune.heap import freed_memory_kept
 from dinotune.probing.competition import Competition, Row, best_of_each
 from dinotune.probing.features import PooledFeatures, compute_features
 from dinotune.probing.tables import markdown, print_rows
@@ -57,7 +58,7 @@ def probe(
     _check(experiment)
     preparation = prepare(with_absolute_paths(experiment))
     folder = create_run_folder(preparation.experiment, Path(out) if out else None, overwrite=overwrite)
-    with Progress(folder / "train.log") as progress:
+    with Progress(folder / "train.log") as progress, freed_memory_kept(preparation.device):
         progress.say("\n".join([f"run folder: {folder}", *notes, *preparation.opening]))
         began = time.perf_counter()
         competition = _competition(preparation, settings, progress)

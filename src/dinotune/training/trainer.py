@@ -20,6 +20,7 @@ from dinotune.device import Precision, memory_explained
 from dinotune.errors import DataError, DinotuneError, SettingsError
 from dinotune.evaluation import Evaluation, evaluate_model
 from dinotune.files import remove_unfinished, write_text
+from dinotune.heap import freed_memory_kept
 from dinotune.training.caching import open_caches
 from dinotune.training.interrupts import StopRequest
 from dinotune.training.keeper import RunKeeper
@@ -50,7 +51,7 @@ def train_run(preparation: Preparation, folder: Path, *, resume: bool = False) -
         DinotuneError: anything the user can mend.
     """
     stop = StopRequest()
-    with Progress(folder / "train.log") as progress, stop.listening():
+    with Progress(folder / "train.log") as progress, stop.listening(), freed_memory_kept(preparation.device):
         for line in preparation.opening:
             progress.say(line)
         stored = _read_stored(preparation, folder) if resume else None
