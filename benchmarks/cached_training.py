@@ -51,13 +51,6 @@ class Row:
 ROWS = {
     "segmenter": Row("linear segmenter, frozen", "linear_segmenter", "nuclei"),
     "classifier": Row("linear classifier, frozen", "linear_classifier", "clothing"),
-    "classifier32": Row(
-        "linear classifier, frozen, in batches of 32 as its recipe has them",
-        "linear_classifier",
-        "clothing",
-        pictures=128,
-        batch=32,
-    ),
     "lora": Row(
         "linear segmenter, LoRA on the last 2 blocks",
         "linear_segmenter",
@@ -231,7 +224,7 @@ def main(*names: str) -> None:
         "cached_training",
         "# Epochs on kept features",
         f"{machine('torch')}, all cores. A random ViT-S/16 (12 blocks, width 384), pictures of {SIDE} px in batches of "
-        f"4 where nothing else is said, {VIEWS} views kept in bfloat16 and held in memory; wall time of whole epochs with the loader, gradients, clipping and AdamW, in turn, "
+        f"4, {VIEWS} views kept in bfloat16 and held in memory; wall time of whole epochs with the loader, gradients, clipping and AdamW, in turn, "
         f"medians of {ROUNDS} rounds, as ratios. The trained part alone takes batches that lie ready.",
         table(header, lines(ROWS[name] for name in names or ROWS)),
         arguments=" ".join(names),

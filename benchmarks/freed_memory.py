@@ -40,7 +40,7 @@ CASES: tuple[Case, ...] = (
     ("linear segmenter, all learning", of_batches("segmenter", FEW), ("backbone.trainable=all",)),
     ("linear segmenter, all learning", of_batches("segmenter", MANY), ("backbone.trainable=all",)),
     ("Deformable DETR of one and three layers, frozen, batches of five sizes", of_batches("small", FEW), OTHER_SIZES),
-    ("linear classifier on kept features", replace(ROWS["classifier32"], pictures=64), ()),
+    ("linear classifier on kept features", of_batches("classifier", 2 * MANY), ()),
 )
 
 

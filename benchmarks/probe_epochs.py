@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from dinotune.probing.features import PooledFeatures, compute_features
 from dinotune.probing.linear import train_linear
 
 EPOCHS, ROUNDS, FROZEN_ROUNDS = 200, 5, 3
-ROW = ROWS["classifier32"]
+ROW = replace(ROWS["classifier"], batch=32, pictures=128)
 
 
 def bring(features: PooledFeatures) -> None:

@@ -41,21 +41,22 @@ def check(store: Store, filler: Filler) -> None:
 
 def _difference(live: tuple[Cut, Targets], kept: tuple[Cut, Targets]) -> float:
     """The largest error of a view's tensors; 1 where others are kept, or other labels."""
-    (cut, labels), (kept_cut, kept_labels) = live, kept
-    if not _same(labels, kept_labels) or cut.tensors.keys() != kept_cut.tensors.keys():
+    (cut, targets), (kept_cut, kept_targets) = live, kept
+    labels = zip(_labels(targets), _labels(kept_targets), strict=True)
+    if not all(_same(own, other) for own, other in labels) or cut.tensors.keys() != kept_cut.tensors.keys():
         return 1.0
     pairs = ((tensor[0].cpu(), kept_cut.tensors[name][0]) for name, tensor in cut.tensors.items())
     return max((_error(own, other) for own, other in pairs), default=0.0)
 
 
-def _same(live: Targets, kept: Targets) -> bool:
-    """Whether the labels that are kept, all but the picture's own class, are those of now."""
-    maps = live.class_maps, kept.class_maps
-    masks = live.masks or (), kept.masks or ()
-    pairs = zip(
-        (*live.boxes, *live.labels, *masks[0], maps[0]), (*kept.boxes, *kept.labels, *masks[1], maps[1]), strict=True
-    )
-    return all(own is other if own is None or other is None else torch.equal(own, other) for own, other in pairs)
+def _labels(targets: Targets) -> tuple[Tensor | None, ...]:
+    """What is kept of the labels of a batch's only picture."""
+    masks = None if targets.masks is None else targets.masks[0]
+    return targets.boxes[0], targets.labels[0], targets.class_maps, masks
+
+
+def _same(own: Tensor | None, other: Tensor | None) -> bool:
+    return own is other if own is None or other is None else torch.equal(own, other)
 
 
 def _error(live: Tensor, kept: Tensor) -> float:
