@@ -36,6 +36,13 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
         library.malloc_trim(0)
 
 
+def give_back_freed_memory() -> None:
+    """Return what is free to the system now, so that what this process holds is what it uses."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
 def _glibc() -> ctypes.CDLL | None:
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     return library if hasattr(library, "gnu_get_libc_version") else None

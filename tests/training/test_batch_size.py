@@ -13,6 +13,7 @@ from dinotune.config.loading import load_experiment
 from dinotune.data.records import Records
 from dinotune.data.splits import read_records
 from dinotune.errors import SettingsError
+from dinotune.heap import freed_memory_kept
 from dinotune.training import batch_size
 from dinotune.training.batch_size import MOST_ON_CPU, TrialSteps, find_batch_size
 from dinotune.training.memory import _free_in_groups, free_bytes, peak_bytes, reset_peak
@@ -163,6 +164,13 @@ def test_what_cannot_be_measured_is_refused(small_experiment: config.Experiment,
 
 
 def test_the_peak_is_measured_anew() -> None:
+    _measure_twice()
+    with freed_memory_kept(CPU):
+        _measure_twice()
+    _measure_twice()
+
+
+def _measure_twice() -> None:
     reset_peak(CPU)
     before = peak_bytes(CPU)
     block = torch.ones(64 * 2**20, dtype=torch.uint8)

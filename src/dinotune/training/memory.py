@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from dinotune.heap import give_back_freed_memory
+
 GROUP_FILES = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 """Limit and use of a container's memory, in the two versions of Linux' control groups."""
 
@@ -29,10 +31,11 @@ def can_measure(device: torch.device) -> bool:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Let `peak_bytes` count from here on."""
+    """Let `peak_bytes` count from here on, without what was freed before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
+        give_back_freed_memory()
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc_pid_clear_refs(5): resets VmHWM
 
 
