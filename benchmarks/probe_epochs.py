@@ -7,8 +7,6 @@ Run `DINOTUNE_TEST_DATA=FOLDER uv run python -m benchmarks.probe_epochs`; FOLDER
 import copy
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,13 +33,6 @@ def bring(features: PooledFeatures) -> None:
             _ = features.pooled[rows], features.labels[rows]
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Time of some work on the clock."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def measured() -> list[str]:
     """The line of the table."""
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +46,7 @@ def measured() -> list[str]:
         preparation.train, preparation.experiment.data, batch_size=ROW.batch, multiple=model.size_multiple
     )
     found: list[PooledFeatures] = []
-    filling = seconds(lambda: found.append(compute_features(model, loader, "fp32")))
+    filling = on_the_clock(lambda: found.append(compute_features(model, loader, "fp32")))()
     end_workers(loader)
     (features,) = found
     settings = config.Probe(epochs=EPOCHS, batch_size=ROW.batch, learning_rates=(1e-3,))

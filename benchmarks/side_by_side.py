@@ -24,22 +24,19 @@ FOLDER = Path(__file__).parent
 
 def timed(work: Callable[[], object]) -> Timer:
     """Processor time of some work in this process: waiting for a core does not count."""
-
-    def run() -> float:
-        start = time.process_time()
-        work()
-        return time.process_time() - start
-
-    return run
+    return _by(time.process_time, work)
 
 
 def on_the_clock(work: Callable[[], object]) -> Timer:
     """Time of some work on the clock: waiting for threads and processes counts."""
+    return _by(time.perf_counter, work)
 
+
+def _by(clock: Callable[[], float], work: Callable[[], object]) -> Timer:
     def run() -> float:
-        start = time.perf_counter()
+        start = clock()
         work()
-        return time.perf_counter() - start
+        return clock() - start
 
     return run
 
